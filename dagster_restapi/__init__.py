@@ -1,0 +1,1 @@
+"""REST APIs as Dagster assets: declarative, incremental, exactly once, in DuckDB."""

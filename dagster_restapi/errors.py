@@ -1,0 +1,72 @@
+"""Every error that this library raises on purpose: one small tree under `RestApiError`."""
+
+from __future__ import annotations
+
+from dagster_restapi.secrets import redact
+
+
+class RestApiError(Exception):
+    """What went wrong, where, and what to do about it. The text never holds a revealed secret.
+
+    Args:
+        what: One sentence that states the fault.
+        where: Resource, URL, page or configuration path, joined to `what` in brackets.
+        hint: One sentence that says what to do.
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        self.what, self.where, self.hint = redact(what), where and redact(where), hint and redact(hint)
+        text = f"{self.what} [{self.where}]" if self.where else self.what
+        super().__init__(f"{text}\n{self.hint}" if self.hint else text)
+
+
+class ConfigError(RestApiError, ValueError):
+    """The configuration cannot mean anything, or asks for something that is not built."""
+
+
+class RequestError(RestApiError):
+    """A request was not answered as it must be: connection, status, or a refused address."""
+
+    status: int | None = None
+
+    def __init__(
+        self, what: str, *, where: str | None = None, hint: str | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.status = status
+
+
+class ResponseError(RestApiError):
+    """An answer came, but its body is not what the configuration says: no JSON, no data path, too large."""
+
+
+class PagingError(RestApiError):
+    """A walk over pages would not end, or cannot go on without losing rows."""
+
+
+class ExtractError(RestApiError):
+    """A slice cannot be fetched as asked: parent not there, cursor missing, a failed child."""
+
+
+class SpoolError(RestApiError):
+    """The spool on local disk is in use, damaged, or cannot be written."""
+
+
+class TableError(RestApiError):
+    """A spool cannot be brought into its tables. The tables are as they were before."""
+
+
+class ContractError(TableError):
+    """The rows break the resource's `schema_contract`."""
+
+
+class LockTimeout(TableError):
+    """The database file stayed locked by another process for longer than `lock_timeout`."""
+
+
+class LedgerConflict(TableError):
+    """Another load of the same asset and partition was committed since this one read its cursor."""
+
+
+class Cancelled(RestApiError):
+    """The run was terminated; the checkpoint is kept."""

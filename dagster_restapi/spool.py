@@ -1,0 +1,416 @@
+"""The spool: the records of one slice on local disk, with a journal that lets a later try go on where one died.
+
+A spool is a directory, mode 0700:
+
+    journal         one JSON object a line: the header first, then one line per committed page. Only ever appended to
+    lock            held while a process uses the spool
+    00000000-0000.ndjson …   segments: unit and part, so that their names give the order of the records
+    parents.ndjson  (optional) the frozen rows of the parent
+
+A unit is a walk that runs by itself: the whole resource, one parent's children, or a block of pages. What the journal
+does not mention is cut off or deleted when the spool is opened again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import md5
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from dagster_restapi.errors import SpoolError
+from dagster_restapi.schema import Node, Recorder
+
+HASH_FIELD = "_restapi_row_hash"
+SEGMENT_BYTES = 64 * 2**20
+SMALL_SEGMENTS = 64  # DuckDB opens a file in about 0.4 ms: more segments than this are joined when the spool is sealed
+
+_FORMAT = 1
+_SEGMENT = re.compile(r"\d{9}-\d{4}\.ndjson")
+_encode = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
+_decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A finished file of records: newline-delimited JSON, each line with `_restapi_row_hash` as its first key."""
+
+    path: Path
+    bytes: int
+    rows: int
+
+
+@dataclass(slots=True)
+class Unit:
+    """How far one walk has come."""
+
+    state: Any = None  # what the walk needs to go on; JSON
+    facts: dict[str, Any] = field(default_factory=dict)  # what it has learnt so far; JSON
+    done: bool = False
+    parts: dict[str, tuple[int, int]] = field(default_factory=dict)  # segment name -> (bytes, rows)
+
+
+def encode_record(record: Mapping[str, Any]) -> bytes:
+    """One line of a segment, without its newline: keys sorted, so that equal records give equal bytes and hashes."""
+    try:
+        line = _encode(record)
+    except UnicodeEncodeError:  # a lone surrogate: the standard library writes it as an escape
+        import json
+
+        line = json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
+    head = b'{"%s":"%s"' % (HASH_FIELD.encode(), md5(line, usedforsecurity=False).hexdigest().encode())
+    return head + (b"," + line[1:] if len(line) > 2 else b"}")
+
+
+class Spool:
+    """One slice's records on disk. Open it with `Spool.open`, write through `writer`, then `seal`.
+
+    Attributes:
+        load_id: Born with the spool; the ledger's key.
+        units: What earlier tries committed, by unit number.
+        notes: Facts about the whole slice, kept by `note`.
+        resumed: Whether an earlier try left something to go on from.
+    """
+
+    def __init__(self, directory: Path, lock: FileLock) -> None:
+        self.directory, self._file_lock = directory, lock
+        self.load_id = ""
+        self.units: dict[int, Unit] = {}
+        self.notes: dict[str, Any] = {}
+        self.resumed = False
+        self._recorder = Recorder()
+        self._written_version = 0
+        self._journal: IO[bytes] | None = None
+        self._mutex = threading.Lock()
+
+    # ---- life ----------------------------------------------------------------------------------------------------
+    @classmethod
+    def open(cls, root: Path, name: str, *, root_run_id: str = "", resume_within: float = 86_400.0) -> Self:
+        """Opens the spool of a slice, and goes on from what an earlier try left there.
+
+        Args:
+            root: Where spools lie; made if it does not exist, mode 0700.
+            name: The slice's own name, a hash.
+            root_run_id: The same root run resumes whatever the spool's age.
+            resume_within: Seconds for which another run may resume it.
+
+        Raises:
+            SpoolError: Another process uses this very slice, or the directory cannot be written.
+        """
+        directory = root / name
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = FileLock(directory / "lock", timeout=0, mode=0o600)
+            lock.acquire()
+        except Timeout:
+            raise SpoolError(
+                "another process is loading the same slice at this moment",
+                where=str(directory),
+                hint="Wait for it to end; this run then goes on from its result.",
+            ) from None
+        except OSError as error:
+            raise SpoolError(
+                f"the spool cannot be written: {error.strerror}",
+                where=str(directory),
+                hint="Free some space there, or set `spool_dir` of the IO manager to a folder that can be written.",
+            ) from None
+        spool = cls(directory, lock)
+        try:
+            spool._resume(root_run_id, resume_within)
+        except BaseException:
+            spool.close()
+            raise
+        return spool
+
+    def _resume(self, root_run_id: str, resume_within: float) -> None:
+        journal = self.directory / "journal"
+        length = 0
+        if journal.exists():
+            young = time.time() - journal.stat().st_mtime < resume_within
+            length = self._read(journal, root_run_id, young)
+        if not length:
+            self._clear()
+            self.load_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:12]}"
+        else:
+            os.truncate(journal, length)
+            self._cut()
+        self._journal = open(os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "wb", buffering=0)
+        if not length:
+            self._append({"format": _FORMAT, "load_id": self.load_id, "root_run_id": root_run_id})
+        self.resumed = bool(length) and bool(self.units or self.notes)
+
+    def _read(self, journal: Path, root_run_id: str, young: bool) -> int:
+        """Replays the journal; gives the length of its whole lines, or 0 where it is not to be resumed."""
+        length = 0
+        with journal.open("rb") as lines:
+            for number, line in enumerate(lines):
+                if not line.endswith(b"\n"):
+                    break  # torn by a kill
+                entry = _decode(line)
+                if number == 0:
+                    if entry.get("format") != _FORMAT or not (young or entry["root_run_id"] == root_run_id):
+                        return 0
+                    self.load_id = entry["load_id"]
+                else:
+                    self._replay(entry)
+                length += len(line)
+        return length
+
+    def _replay(self, entry: dict[str, Any]) -> None:
+        if "schema" in entry:
+            self._recorder.root.merge(Node.from_json(entry["schema"]))
+        if "note" in entry:
+            self.notes.update(entry["note"])
+        if "join" in entry:  # joined segments take the place of what they were made of
+            self.units = {
+                int(number): Unit(done=True, facts=self.units[int(number)].facts) for number in entry["join"]["units"]
+            }
+            first = min(self.units, default=0)
+            self.units.setdefault(first, Unit(done=True)).parts = {
+                name: (size, rows) for name, size, rows in entry["join"]["parts"]
+            }
+        if "unit" in entry:
+            unit = self.units.setdefault(entry["unit"], Unit())
+            unit.state, unit.facts, unit.done = entry["state"], entry["facts"], entry["done"]
+            if entry["part"]:
+                name, size, rows = entry["part"]
+                unit.parts[name] = (size, rows)
+
+    def _cut(self) -> None:
+        known = {name: size for unit in self.units.values() for name, (size, _) in unit.parts.items()}
+        for path in self.directory.iterdir():
+            if _SEGMENT.fullmatch(path.name):
+                if path.name not in known:
+                    path.unlink()
+                elif path.stat().st_size < known[path.name]:
+                    raise SpoolError("a segment is shorter than its journal says", where=str(path))
+                else:
+                    os.truncate(path, known[path.name])
+
+    def _clear(self) -> None:
+        for path in self.directory.iterdir():
+            if path.name == "lock":
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def close(self) -> None:
+        """Lets go of the spool and keeps what is committed, for a later try."""
+        if self._journal:
+            self._journal.close()
+            self._journal = None
+        self._file_lock.release()
+
+    def remove(self) -> None:
+        """Deletes the spool: its load stands in the ledger."""
+        (self.directory / "journal").unlink(missing_ok=True)  # first: half a spool is never resumed
+        self.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # ---- writing -------------------------------------------------------------------------------------------------
+    def _append(self, entry: dict[str, Any]) -> None:
+        """Adds one line to the journal; the caller holds the mutex, or is alone."""
+        assert self._journal is not None, "the spool is closed"
+        try:
+            self._journal.write(msgspec.json.encode(entry) + b"\n")
+        except OSError as error:
+            raise disk_fault(error, self.directory) from None
+
+    def note(self, **facts: Any) -> None:
+        """Keeps facts about the whole slice (JSON), so that a later try knows them in `notes`."""
+        with self._mutex:
+            self.notes.update(facts)
+            self._append({"note": facts})
+
+    def writer(self, number: int) -> Writer:
+        """A writer for one unit, going on behind what is committed of it."""
+        with self._mutex:
+            unit = self.units.setdefault(number, Unit())
+        return Writer(self, number, unit)
+
+    def _commit(self, number: int, unit: Unit, part: tuple[str, int, int] | None) -> None:
+        with self._mutex:
+            entry: dict[str, Any] = {
+                "unit": number,
+                "state": unit.state,
+                "facts": unit.facts,
+                "done": unit.done,
+                "part": part,
+            }
+            if self._recorder.version != self._written_version:
+                entry["schema"] = self._recorder.root.to_json()
+                self._written_version = self._recorder.version
+            self._append(entry)
+
+    def _observe(self, records: Iterable[Mapping[str, Any]]) -> None:
+        with self._mutex:
+            self._recorder.observe(records)
+
+    # ---- reading -------------------------------------------------------------------------------------------------
+    @property
+    def schema(self) -> Node:
+        """The recorded schema of all records."""
+        return self._recorder.root
+
+    @property
+    def rows(self) -> int:
+        """Records committed."""
+        return sum(rows for unit in self.units.values() for _, rows in unit.parts.values())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes committed."""
+        return sum(size for unit in self.units.values() for size, _ in unit.parts.values())
+
+    def segments(self) -> list[Segment]:
+        """The segments that hold records, in the records' order."""
+        parts = {name: part for unit in self.units.values() for name, part in unit.parts.items()}
+        return [Segment(self.directory / name, *parts[name]) for name in sorted(parts) if parts[name][1]]
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The records in order, as they were written, their hash included."""
+        for segment in self.segments():
+            with segment.path.open("rb") as lines:
+                for line in lines:
+                    yield _decode(line)
+
+    def seal(self) -> None:
+        """Joins many small segments into few, so that staging opens few files. All units must be done."""
+        segments = self.segments()
+        if len(segments) <= SMALL_SEGMENTS:
+            return
+        joined: list[tuple[str, int, int]] = []
+        for number, group in enumerate(_by_size(segments)):
+            name = f"{999_000_000 + number:09d}-0000.ndjson"
+            with open(os.open(self.directory / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as target:
+                for segment in group:
+                    with segment.path.open("rb") as source:
+                        shutil.copyfileobj(source, target, 2**20)
+            joined.append((name, sum(s.bytes for s in group), sum(s.rows for s in group)))
+        with self._mutex:
+            entry = {"join": {"units": sorted(self.units), "parts": joined}}
+            self._append(entry)
+            self._replay(entry)
+        for segment in segments:
+            segment.path.unlink()
+
+
+class Writer:
+    """Writes one unit's records. Nothing counts before `commit`."""
+
+    def __init__(self, spool: Spool, number: int, unit: Unit) -> None:
+        self._spool, self._number, self._unit = spool, number, unit
+        self._file: IO[bytes] | None = None
+        self._part = max(0, len(unit.parts) - 1)
+        self._name = self._segment_name()
+        self._size, self._rows = unit.parts.get(self._name, (0, 0))
+
+    def _segment_name(self) -> str:
+        return f"{self._number:09d}-{self._part:04d}.ndjson"
+
+    @property
+    def state(self) -> Any:
+        """Where an earlier try stopped; None at the start."""
+        return self._unit.state
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What an earlier try had learnt."""
+        return self._unit.facts
+
+    def write(self, records: list[dict[str, Any]]) -> None:
+        """Appends records; they are in the page cache when this returns, and count after `commit`."""
+        if not records:
+            return
+        lines = [encode_record(record) for record in records]
+        lines.append(b"")
+        block = b"\n".join(lines)
+        self._spool._observe(records)
+        try:
+            if self._file is None:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+                self._file = open(os.open(self._spool.directory / self._name, flags, 0o600), "ab", buffering=0)
+            self._file.write(block)
+        except OSError as error:
+            raise disk_fault(error, self._spool.directory) from None
+        self._size += len(block)
+        self._rows += len(records)
+
+    def commit(self, state: Any, facts: dict[str, Any], *, done: bool = False) -> None:
+        """Makes what was written count, together with the state that a later try goes on from."""
+        unit = self._unit
+        unit.state, unit.facts, unit.done = state, facts, done
+        part = (self._name, self._size, self._rows) if self._rows else None
+        if part:
+            unit.parts[self._name] = (self._size, self._rows)
+        self._spool._commit(self._number, unit, part)
+        if done:
+            self.close()
+        elif self._size >= SEGMENT_BYTES:
+            self.close()
+            self._part += 1
+            self._name, self._size, self._rows = self._segment_name(), 0, 0
+
+    def close(self) -> None:
+        """Closes the file; uncommitted records are cut off when the spool is opened again."""
+        if self._file:
+            self._file.close()
+            self._file = None
+
+
+def disk_fault(error: OSError, directory: Path) -> SpoolError:
+    """What a full or read-only disk means here."""
+    return SpoolError(
+        f"the spool cannot be written: {error.strerror}",
+        where=str(directory),
+        hint="Free some space there, or set `spool_dir` of the IO manager to another disk; the next try goes on here.",
+    )
+
+
+def sweep(root: Path, *, older_than: float = 86_400.0) -> list[str]:
+    """Removes spools that nobody uses and nobody has written for `older_than` seconds; gives their names."""
+    removed = []
+    for journal in root.glob("*/journal") if root.exists() else ():
+        directory = journal.parent
+        try:
+            if time.time() - journal.stat().st_mtime < older_than:
+                continue
+            with FileLock(directory / "lock", timeout=0, mode=0o600):
+                journal.unlink()
+        except (Timeout, FileNotFoundError):
+            continue
+        shutil.rmtree(directory, ignore_errors=True)
+        removed.append(directory.name)
+    return removed
+
+
+def _by_size(segments: list[Segment]) -> Iterator[list[Segment]]:
+    group: list[Segment] = []
+    size = 0
+    for segment in segments:
+        if group and size + segment.bytes > SEGMENT_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(segment)
+        size += segment.bytes
+    if group:
+        yield group
