@@ -1,0 +1,231 @@
+"""Placeholders in requests: `{resources.<name>.<field>}`, `{incremental.…}`, `{partition.…}` and `{env.X}`."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+from urllib.parse import quote as url_quote
+
+import msgspec
+
+from dagster_restapi.config.jsonpath import select
+from dagster_restapi.errors import ConfigError
+from dagster_restapi.secrets import Secret
+
+INCREMENTAL = ("start_value", "initial_value", "last_value", "end_value")
+PARTITION = ("key", "start", "end", "keys")
+KINDS = ("resources", "incremental", "partition", "env")
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_RESOURCE_FIELD = re.compile(r"([^.\[\s]+)\.?((?:(?<=\.)\S|\[).*)", re.DOTALL)
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Placeholder(NamedTuple):
+    """One placeholder.
+
+    Attributes:
+        kind: resources, incremental, partition or env.
+        parts: (resource, JSONPath), (value name,), (part,) or ("keys", dimension), (variable,).
+    """
+
+    kind: str
+    parts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if self.kind == "resources" and self.parts[1].startswith("["):
+            return f"{{resources.{self.parts[0]}{self.parts[1]}}}"
+        return f"{{{'.'.join((self.kind, *self.parts))}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What placeholders stand for in one request.
+
+    Attributes:
+        resources: Parent's name to the fields of one of its rows, by the JSONPath that the placeholder wrote.
+        incremental: start_value, initial_value, last_value, end_value; None where there is none.
+        partition: key, start, end, and keys: dimension to key.
+    """
+
+    resources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    incremental: Mapping[str, Any] = field(default_factory=dict)
+    partition: Mapping[str, Any] = field(default_factory=dict)
+
+
+def nearest(word: str, right: Iterator[str] | tuple[str, ...] | list[str], pattern: str = "{}") -> str | None:
+    """`Did you mean …?` with the most similar of the right words, or None where none is similar."""
+    close = difflib.get_close_matches(word, list(right), n=1, cutoff=0.6)
+    return f"Did you mean {pattern.format(close[0])}?" if close else None
+
+
+def render(value: Any, scope: Scope, *, quote: bool = False) -> Any:
+    """The value with every placeholder replaced, in texts, lists and dicts, keys included.
+
+    Args:
+        value: Any JSON-like value; it is not changed.
+        scope: What placeholders stand for.
+        quote: URL-encode every inserted value, so that it stays one path segment.
+
+    Returns:
+        A new value. A text that is one placeholder and nothing else takes the placeholder's own type, unless `quote`.
+
+    Raises:
+        ConfigError: A placeholder stands for nothing: an unset environment variable, a null within a text.
+    """
+    if isinstance(value, str):
+        return _render_text(value, scope, quote) if "{" in value or "}" in value else value
+    if isinstance(value, Mapping):
+        return {render(key, scope, quote=quote): render(item, scope, quote=quote) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [render(item, scope, quote=quote) for item in value]
+    if isinstance(value, Secret):
+        return _reveal(value)
+    return value
+
+
+def _render_text(text: str, scope: Scope, quote: bool) -> Any:
+    pieces = _pieces(text)
+    if len(pieces) == 1 and isinstance(pieces[0], Placeholder) and not quote:
+        return _value(pieces[0], scope)
+    return "".join(piece if isinstance(piece, str) else _inserted(piece, scope, quote) for piece in pieces)
+
+
+def _inserted(placeholder: Placeholder, scope: Scope, quote: bool) -> str:
+    value = _value(placeholder, scope)
+    if value is None:
+        raise ConfigError(
+            f"{placeholder} has no value here, and a null cannot stand within a text",
+            hint="Give `initial_value`, or let the placeholder be the whole value, which is then left out.",
+        )
+    text = as_text(value)
+    return url_quote(text, safe="") if quote else text
+
+
+def as_text(value: Any) -> str:
+    """A value as it stands within a text: JSON's spelling, so `true` and not `True`."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if value is None or isinstance(value, (bool, dict, list)):
+        return msgspec.json.encode(value).decode()
+    return str(value)
+
+
+def _value(placeholder: Placeholder, scope: Scope) -> Any:
+    kind, parts = placeholder
+    if kind == "env":
+        return _reveal(Secret(env=parts[0]))
+    source: Any = getattr(scope, kind)
+    for part in parts:
+        if not isinstance(source, Mapping) or part not in source:
+            raise ConfigError(
+                f"{placeholder} stands for nothing in this request",
+                hint="Partition placeholders need a partitioned asset." if kind == "partition" else None,
+            )
+        source = source[part]
+    return source
+
+
+def _reveal(secret: Secret) -> str:
+    try:
+        return secret.reveal()
+    except LookupError:
+        pass
+    raise ConfigError(f"the environment variable {secret.env} is not set", hint="Set it where the step runs.")
+
+
+def found(value: Any) -> Iterator[Placeholder]:
+    """Every placeholder in the value, in the order of use, repetitions included.
+
+    Raises:
+        ConfigError: A text holds a brace that is neither a placeholder nor doubled, or a name that no kind has.
+    """
+    if isinstance(value, str):
+        if "{" in value or "}" in value:
+            yield from (piece for piece in _pieces(value) if isinstance(piece, Placeholder))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from found(key)
+            yield from found(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from found(item)
+
+
+def names(value: Any) -> frozenset[Placeholder]:
+    """The distinct placeholders in the value. Raises what `found` raises."""
+    return frozenset(found(value))
+
+
+def escape(text: str) -> str:
+    """The text as a template that renders to itself."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+@lru_cache(maxsize=4096)
+def _pieces(text: str) -> tuple[str | Placeholder, ...]:
+    """Literal texts and placeholders, in order."""
+    pieces: list[str | Placeholder] = []
+    literal, end = "", 0
+    for match in _TOKEN.finditer(text):
+        literal += text[end : match.start()]
+        end = match.end()
+        token = match[0]
+        if token in ("{{", "}}"):
+            literal += token[0]
+        elif match[1] is None:
+            raise ConfigError(f"a single {token!r}", hint="Double it, {{ or }}, where it is meant as a brace.")
+        else:
+            if literal:
+                pieces.append(literal)
+            literal = ""
+            pieces.append(parse(match[1]))
+    literal += text[end:]
+    if literal:
+        pieces.append(literal)
+    return tuple(pieces)
+
+
+def parse(inner: str) -> Placeholder:
+    """The placeholder between two braces.
+
+    Raises:
+        ConfigError: It is none; the hint names the nearest right spelling.
+    """
+    kind, _, rest = inner.strip().partition(".")
+    match kind:
+        case "resources" if parent := _RESOURCE_FIELD.fullmatch(rest):
+            select(parent[2])  # a bad path is an error here, not in a step
+            return Placeholder(kind, (parent[1], parent[2]))
+        case "incremental" if rest in INCREMENTAL:
+            return Placeholder(kind, (rest,))
+        case "partition" if rest in PARTITION[:-1]:
+            return Placeholder(kind, (rest,))
+        case "partition" if rest.startswith("keys.") and len(rest) > 5:
+            return Placeholder(kind, ("keys", rest.removeprefix("keys.")))
+        case "env" if _ENV_NAME.fullmatch(rest):
+            return Placeholder(kind, (rest,))
+    raise ConfigError(f"{{{inner}}} is no placeholder", hint=_hint(kind, rest))
+
+
+def _hint(kind: str, rest: str) -> str:
+    braces = "Braces that are meant as such are doubled: {{ and }}."
+    if kind not in KINDS:
+        close = nearest(kind, KINDS, f"{{{{{{}}.{rest}}}}}" if rest else "{{{}.…}}")
+        return f"{close} {braces}" if close else f"Placeholders start with {', '.join(KINDS)}. {braces}"
+    right = {
+        "resources": "{resources.<name>.<field>}",
+        "incremental": ", ".join(f"{{incremental.{name}}}" for name in INCREMENTAL),
+        "partition": "{partition.key}, {partition.start}, {partition.end}, {partition.keys.<dimension>}",
+        "env": "{env.NAME}",
+    }[kind]
+    known = {"incremental": INCREMENTAL, "partition": PARTITION}.get(kind, ())
+    close = nearest(rest, known, f"{{{{{kind}.{{}}}}}}")
+    return f"{close or f'Write {right}.'} {braces}"
