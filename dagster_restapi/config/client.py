@@ -1,0 +1,131 @@
+"""The client of a source: where the API is, how requests are authorised, repeated, paced and bounded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import requests
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from dagster_restapi.config.actions import ErrorRule
+from dagster_restapi.config.auth import AuthConfig
+from dagster_restapi.config.paginators import PaginatorConfig
+from dagster_restapi.config.settings import Settings
+from dagster_restapi.config.values import Duration, Value
+from dagster_restapi.secrets import Secret
+
+
+class RetryConfig(Settings):
+    """When and how often a request is sent again: after 429, 408, 425, 5xx, timeouts and broken connections.
+
+    A wait that the server asks for (`Retry-After`, `X-RateLimit-Reset`, `RateLimit-Reset`) is no failed attempt; it is
+    bounded by `total`.
+    """
+
+    attempts: int = Field(default=5, ge=1, le=100)
+    """How often a request is tried in all."""
+    backoff: Duration = 1.0
+    """The wait after the first failed attempt; it doubles with each one more."""
+    max_delay: Duration = 300.0
+    """The longest wait between two attempts that is our own choice."""
+    jitter: float = Field(default=0.25, ge=0, le=1)
+    """How much longer than that a wait may be by chance, as a part of it, so that workers do not return together."""
+    total: Duration = 3900.0
+    """How long one request may take in all, waits included. GitHub's limits reset within an hour."""
+    idempotent: bool = False
+    """POST and PATCH may be sent twice without harm, as a search may: they are retried like GET. Otherwise they are
+    sent again only where the server cannot have acted on them: 429, a rate limit, a refused connection."""
+
+
+class RateLimitConfig(Settings):
+    """Never more than `requests` in any window of `per`, over all threads, and over all processes of this machine."""
+
+    requests: int = Field(ge=1, le=100_000)
+    """How many requests may start in one window."""
+    per: Duration = 1.0
+    """The length of the window."""
+    name: str | None = None
+    """Clients with the same name share one budget; without it, those with the same host and the same limit do."""
+    shared: bool = True
+    """Whether other processes of this user on this machine count too (through a small file in the temporary folder)."""
+
+    @field_validator("per")
+    @classmethod
+    def _window(cls, value: float) -> float:
+        if value <= 0:
+            raise ValueError("the window must be longer than zero")
+        return value
+
+
+def _base_url(value: Any) -> Any:
+    if isinstance(value, Mapping) or not isinstance(value, str) or hasattr(value, "env_var_name"):
+        secret = Secret.parse(value)
+        return str(secret) if secret.env else secret.reveal()
+    return value
+
+
+def _checked_url(value: str) -> str:
+    if value and not value.startswith("{env.") and not re.match(r"https?://", value, re.IGNORECASE):
+        raise ValueError("a base URL starts with http:// or https:// (or {env.NAME})")
+    return value
+
+
+class ClientConfig(Settings):
+    """One API: its address, its credentials, and the rules for talking to it."""
+
+    base_url: Annotated[
+        str,
+        BeforeValidator(_base_url),
+        AfterValidator(_checked_url),
+        WithJsonSchema({"type": "string", "examples": ["https://api.github.com/"]}),
+    ] = ""
+    """Where all paths begin. `{env.NAME}` stands for an environment variable."""
+    headers: dict[str, Value | None] = Field(default_factory=dict)
+    """Headers of every request. Values may hold `{env.NAME}`. They go to the API's host and `allowed_hosts` only."""
+    auth: AuthConfig | None = None
+    """The credentials of every request that has none of its own."""
+    paginator: PaginatorConfig | None = None
+    """The paginator of every endpoint that has none of its own."""
+    session: SkipJsonSchema[Annotated[Any, Field(exclude=True)]] = Field(default=None, repr=False)
+    """A `requests.Session` to send with, for adapters, cookies or headers of your own (Python only). `stop` then takes
+    effect between requests only."""
+    retry: RetryConfig = RetryConfig()
+    """When and how often a request is sent again."""
+    rate_limit: RateLimitConfig | None = None
+    """How many requests may be sent, whatever the API allows."""
+    timeout: Duration | tuple[Duration, Duration] = 60.0
+    """How long to wait for the server to send something, or [to connect, to send]. Connecting alone waits 10 s at most
+    where it is not given."""
+    verify: bool | str = True
+    """Whether the server's TLS certificate is checked, or the path of the authorities to check it with."""
+    cert: str | tuple[str, str] | None = None
+    """The client's TLS certificate: a file with certificate and key, or one file for each."""
+    proxies: dict[str, Value] = Field(default_factory=dict)
+    """Proxy per scheme, as requests has it: `{https: "http://proxy:3128"}`. Without it, the environment's proxies."""
+    allowed_hosts: list[str] = Field(default_factory=list)
+    """Other hosts that may get the credentials, because the API's links lead there: `files.example.com`,
+    `example.com:8443`, `*.example.com`."""
+    max_redirects: int = Field(default=10, ge=0, le=30)
+    """How many redirects one request follows."""
+    max_response_bytes: int = Field(default=256 * 2**20, ge=1)
+    """The largest body that is accepted, before and after decompression."""
+    error_rules: list[ErrorRule] = Field(default_factory=list)
+    """How this API tells of faults in its own way; checked after those of the endpoint, in order."""
+
+    @field_validator("session")
+    @classmethod
+    def _session(cls, value: Any) -> Any:
+        if value is not None and not isinstance(value, requests.Session):
+            raise ValueError("give a requests.Session")
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts(cls, value: list[str]) -> list[str]:
+        for host in value:
+            if not re.fullmatch(r"(?:https?://)?(?:\*\.)?(?:[^\s/*:@]+|\[[0-9a-fA-F:.]+\])(?::\d+)?/?", host):
+                raise ValueError('give host names such as "files.example.com", "example.com:8443" or "*.example.com"')
+        return value
