@@ -126,6 +126,7 @@ class Slice:
     parents: Literal["all", "changed"] | None = None  # None: changed where the parent is incremental, else all
     run_id: str = ""
     root_run_id: str = ""
+    wipe: str | None = None  # the newest wipe of the asset that the run knows of; the ledger keeps it
 
     @property
     def by_hand(self) -> bool:
@@ -185,6 +186,9 @@ class LedgerRow:
     tell: Mapping[str, Any]  # the numbers of LoadResult and Fetched, for an event that a crash kept from being written
     format_version: int
     committed_at: str  # ISO 8601, UTC
+    root_run_id: str = ""  # of the slice
+    wipe: str | None = None  # of the slice: a wipe that the ledger does not know asks for a rebuild
+    data_version: str = ""  # the newest load of this slice, up to this one, that changed a row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +211,7 @@ class LoadResult:
     warnings: tuple[str, ...] = ()
     cursor: Cursor | None = None
     cursor_before: Cursor | None = None
+    data_version: str = ""  # the newest load of this slice, up to this one, that changed a row
     stage_seconds: float = 0.0  # in a scratch file of our own
     wait_seconds: float = 0.0  # for the target's lock
     locked_seconds: float = 0.0  # with the target open for writing

@@ -167,12 +167,18 @@ class Spool:
                 length += len(line)
         return length
 
-    def _replay(self, entry: dict[str, Any]) -> None:
+    def _replay(self, entry: dict[str, Any]) -> list[str]:
+        """Brings one line of the journal into `units`, `notes` and the schema; gives segments that it made needless."""
+        dropped: list[str] = []
         if "schema" in entry:
             self._recorder.root.merge(Node.from_json(entry["schema"]))
         if "note" in entry:
             self.notes.update(entry["note"])
+        if "discard" in entry:
+            for number in [number for number in self.units if number >= entry["discard"]]:
+                dropped += self.units.pop(number).parts
         if "join" in entry:  # joined segments take the place of what they were made of
+            dropped += [name for unit in self.units.values() for name in unit.parts]
             self.units = {
                 int(number): Unit(done=True, facts=self.units[int(number)].facts) for number in entry["join"]["units"]
             }
@@ -186,6 +192,7 @@ class Spool:
             if entry["part"]:
                 name, size, rows = entry["part"]
                 unit.parts[name] = (size, rows)
+        return dropped
 
     def _cut(self) -> None:
         known = {name: size for unit in self.units.values() for name, (size, _) in unit.parts.items()}
@@ -246,6 +253,14 @@ class Spool:
         with self._mutex:
             unit = self.units.setdefault(number, Unit())
         return Writer(self, number, unit)
+
+    def discard(self, first: int) -> None:
+        """Forgets all units from this number on, and deletes their records."""
+        with self._mutex:
+            entry = {"discard": first}
+            self._append(entry)
+            for name in self._replay(entry):
+                (self.directory / name).unlink(missing_ok=True)
 
     def _commit(self, number: int, unit: Unit, part: tuple[str, int, int] | None) -> None:
         with self._mutex:
@@ -309,9 +324,8 @@ class Spool:
         with self._mutex:
             entry = {"join": {"units": sorted(self.units), "parts": joined}}
             self._append(entry)
-            self._replay(entry)
-        for segment in segments:
-            segment.path.unlink()
+            for needless in self._replay(entry):
+                (self.directory / needless).unlink(missing_ok=True)
 
 
 class Writer:
@@ -369,6 +383,14 @@ class Writer:
             self.close()
             self._part += 1
             self._name, self._size, self._rows = self._segment_name(), 0, 0
+
+    def rollback(self) -> None:
+        """Cuts off what was written since the last commit."""
+        self.close()
+        self._size, self._rows = self._unit.parts.get(self._name, (0, 0))
+        path = self._spool.directory / self._name
+        if path.exists():
+            os.truncate(path, self._size)
 
     def close(self) -> None:
         """Closes the file; uncommitted records are cut off when the spool is opened again."""
