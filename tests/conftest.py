@@ -1,0 +1,51 @@
+"""Fixtures for every room: the sample API, and the server that plays recorded answers of GitHub and PokeAPI."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from dagster_restapi.demo import SampleApi
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+Replay = Callable[..., str]
+
+
+@pytest.fixture
+def sample_api() -> Iterator[SampleApi]:
+    """A sample API of its own for one test."""
+    with SampleApi(seconds=600) as api:
+        yield api
+
+
+@pytest.fixture
+def replay() -> Iterator[Replay]:
+    """Starts the server of recorded answers and gives its address: `replay("--latency", "0.03")`.
+
+    Its folder is `DAGSTER_RESTAPI_REPLAY`, else `../shared/replay` seen from this repository. Without it the test is
+    skipped.
+    """
+    folder = Path(os.environ.get("DAGSTER_RESTAPI_REPLAY", REPOSITORY.parent / "shared" / "replay"))
+    script = folder / "serve.py"
+    if not script.exists():
+        pytest.skip(f"no recorded answers: {script} is not there (DAGSTER_RESTAPI_REPLAY names its folder)")
+    with ExitStack() as servers:
+
+        def start(*options: str) -> str:
+            command = [sys.executable, str(script), "--port", "0", "--seconds", "600", *options]
+            server = servers.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            servers.callback(server.kill)
+            assert server.stdout is not None
+            line = server.stdout.readline()
+            found = re.search(r"http://[\d.]+:\d+", line)
+            assert found, f"the server of recorded answers did not start: {line!r}"
+            return found[0]
+
+        yield start
