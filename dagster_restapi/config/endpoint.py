@@ -1,0 +1,251 @@
+"""One endpoint: the request, how it is paged, where its rows are, and the cursor that makes it incremental."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+
+import pendulum
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+
+from dagster_restapi.config import jsonpath
+from dagster_restapi.config.actions import ErrorRule, ResponseAction, Rule
+from dagster_restapi.config.auth import AuthConfig
+from dagster_restapi.config.client import RetryConfig
+from dagster_restapi.config.functions import Function
+from dagster_restapi.config.paginators import PaginatorConfig
+from dagster_restapi.config.settings import Settings
+from dagster_restapi.config.values import Value
+from dagster_restapi.secrets import Secret
+
+CursorValue = str | int | float
+
+
+def iso(moment: date | datetime) -> str:
+    """A date or date-time as ISO 8601; UTC is written `Z`, which every API reads."""
+    return re.sub(r"\+00:00$", "Z", moment.isoformat())
+
+
+def _cursor_value(value: Any) -> Any:
+    if isinstance(value, date):
+        return iso(value)
+    if isinstance(value, bool):
+        raise ValueError("a cursor value is a text, a number, a date or a date-time")  # noqa: TRY004
+    if isinstance(value, Decimal):
+        return str(value)
+    return value
+
+
+def _lag(value: Any) -> Any:
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def _builtin_name(value: Any) -> Any:
+    return {max: "max", min: "min"}.get(value, value) if callable(value) else value
+
+
+def _path(value: str) -> str:
+    jsonpath.select(value)
+    return value
+
+
+_CursorValue = Annotated[
+    CursorValue,
+    BeforeValidator(_cursor_value),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["2024-01-01T00:00:00Z", 0]}),
+]
+
+
+class IncrementalConfig(Settings):
+    """The cursor of an endpoint: only rows from the last position on are asked for and kept (dlt's `incremental`)."""
+
+    cursor_path: str
+    """JSONPath of the cursor's value in a record: `updated_at`, `meta.modified`."""
+    initial_value: _CursorValue | None = None
+    """Where the first load starts. Without it, the first load takes everything."""
+    end_value: _CursorValue | None = None
+    """Where the rows end, exclusive. With it, the range is fixed and no cursor is kept. Needs `initial_value`."""
+    convert: Function | None = None
+    """Turns a cursor value into what the API wants to see in the request."""
+    lag: Annotated[float, BeforeValidator(_lag)] | None = Field(default=None, ge=0)
+    """How far before the cursor each load starts: seconds for date-times, days for dates, units for numbers."""
+    row_order: Literal["asc", "desc"] | None = None
+    """The order in which the API gives its rows by the cursor: paging stops once the rest is out of range."""
+    on_cursor_value_missing: Literal["raise", "include", "exclude"] = "raise"
+    """What to do with a record whose cursor value is null or not there."""
+    range_start: Literal["closed", "open"] = "closed"
+    """Whether rows at the very start value belong to the range (`closed`)."""
+    range_end: Literal["open", "closed"] = "open"
+    """Whether rows at the very `end_value` belong to the range (`closed`)."""
+    last_value_func: Annotated[Literal["max", "min"], BeforeValidator(_builtin_name)] = "max"
+    """Whether the cursor moves up (`max`) or down (`min`). Python's own max and min are taken too."""
+    start_param: str | None = None
+    """Query parameter that takes the start value. Short for `params: {<name>: "{incremental.start_value}"}`."""
+    end_param: str | None = None
+    """Query parameter that takes the end value. Short for `params: {<name>: "{incremental.end_value}"}`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dlt_only(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("allow_external_schedulers") in (None, False):
+            return {key: item for key, item in value.items() if key != "allow_external_schedulers"}
+        return value
+
+    @field_validator("cursor_path")
+    @classmethod
+    def _is_path(cls, value: str) -> str:
+        return _path(value)
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.end_value is None:
+            return self
+        if self.initial_value is None:
+            raise ValueError("`end_value` needs `initial_value`")
+        first, last = _comparable(self.initial_value), _comparable(self.end_value)
+        if type(first) is type(last) and first is not None:
+            empty = first >= last if self.last_value_func == "max" else first <= last
+            if empty and (self.range_end == "open" or first != last):
+                raise ValueError("`initial_value` and `end_value` leave no range between them")
+        return self
+
+
+def _comparable(value: CursorValue) -> Any:
+    """A number, or the instant that a text spells; None where the order is not plain."""
+    if not isinstance(value, str):
+        return Decimal(str(value))
+    try:
+        parsed = pendulum.parse(value, strict=True)
+    except (ValueError, OverflowError):
+        return None
+    return parsed if isinstance(parsed, pendulum.DateTime) else None
+
+
+def template(value: Any, *, references: bool = False) -> Any:
+    """A value of a request in plain types: containers are new, dates are ISO texts, references to secrets are `Secret`.
+
+    Args:
+        references: Whether `{"env": "X"}` is a reference too; in a JSON body it may be the API's own.
+
+    Raises:
+        ValueError: The value has no place in a request.
+    """
+    if isinstance(value, Secret) or hasattr(value, "env_var_name") or hasattr(value, "get_secret_value"):
+        return Secret.parse(value)
+    if isinstance(value, Mapping):
+        if references and set(value) == {"env"} and isinstance(value["env"], str):
+            return Secret.parse(dict(value))
+        return {template(key): template(item, references=references) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [template(item, references=references) for item in value]
+    if isinstance(value, (date, datetime)):
+        return iso(value)
+    if isinstance(value, (Decimal, time)):
+        return str(value)
+    if value is None or isinstance(value, (str, int, float, bytes)):
+        return value
+    raise ValueError(f"a {type(value).__name__} cannot be sent; give texts, numbers, booleans, lists or mappings")
+
+
+_REQUEST_JSON = {"type": ["object", "array", "string", "number", "boolean", "null"]}
+
+
+def endpoint_from(value: Any) -> Any:
+    """An endpoint in any spelling: a text is its path."""
+    return {"path": value} if isinstance(value, str) else value
+
+
+class EndpointConfig(Settings):
+    """One endpoint. Texts in path, params, headers, json and data may hold placeholders:
+    `{resources.<name>.<field>}`, `{incremental.start_value}`, `{partition.key}`, `{env.NAME}`; `{{` is a brace.
+    """
+
+    path: str | None = None
+    """Path below the client's `base_url`, or a whole URL. Default: the resource's name."""
+    method: str = "GET"
+    """HTTP method, any that the API knows."""
+    params: Annotated[dict[str, Any], BeforeValidator(lambda value: _mapping(value, references=True))] | None = None
+    """Query parameters. One whose name stands in the path as `{name}` goes there; null ones are left out."""
+    json_body: Annotated[Any, BeforeValidator(template), WithJsonSchema(_REQUEST_JSON)] = Field(
+        default=None, alias="json"
+    )
+    """JSON body. A text that is one placeholder and nothing else takes that value's own type."""
+    data: Annotated[Any, BeforeValidator(template), WithJsonSchema(_REQUEST_JSON)] = None
+    """Form body (a mapping), or a text that is sent as it is. Excludes `json`."""
+    headers: dict[str, Value | None] | None = None
+    """Headers of this endpoint; they go over the client's of the same name."""
+    auth: AuthConfig | None = None
+    """Credentials of this endpoint instead of the client's."""
+    paginator: PaginatorConfig | None = None
+    """How pages follow each other. Default: the client's, else `auto`."""
+    data_selector: str | None = None
+    """JSONPath of the rows in an answer. Default: the list that looks most like data; see the reference."""
+    incremental: IncrementalConfig | None = None
+    """The cursor, for loading only what is new."""
+    response_actions: list[ResponseAction] | None = None
+    """What answers of a status or content mean (dlt); checked in order."""
+    error_rules: list[ErrorRule] | None = None
+    """How this endpoint tells of faults in its own way; checked after `response_actions`, before the client's."""
+    missing_data: Literal["fail", "empty"] | None = None
+    """Whether an answer without anything at `data_selector` is an error (default) or an empty page."""
+    on_short_total: Literal["warn", "fail"] | None = None
+    """Whether fewer rows than the API's own total are a warning (default) or an error."""
+    retry: RetryConfig | None = None
+    """When and how often a request is sent again, instead of the client's settings."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _legacy_incremental(cls, value: Any) -> Any:
+        """dlt's older spelling of a cursor: a parameter `{"type": "incremental", …}`."""
+        params = value.get("params") if isinstance(value, Mapping) else None
+        if not isinstance(params, Mapping):
+            return value
+        found = {name: item for name, item in params.items() if _typed(item, "incremental")}
+        if not found:
+            return value
+        if len(found) > 1 or value.get("incremental") is not None:
+            raise ValueError(f"one cursor only: {', '.join([*found, *(['incremental'] * ('incremental' in value))])}")
+        ((name, item),) = found.items()
+        incremental = {key: part for key, part in item.items() if key != "type"}
+        rest = {key: part for key, part in params.items() if key != name}
+        return {**value, "params": rest, "incremental": {"start_param": name, **incremental}}
+
+    @field_validator("method")
+    @classmethod
+    def _is_method(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z-]*", value):
+            raise ValueError("a method is one word, such as GET or POST")
+        return value.upper()
+
+    @field_validator("data_selector")
+    @classmethod
+    def _is_path(cls, value: str | None) -> str | None:
+        return value if value is None else _path(value)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """`response_actions` and then `error_rules`, in order, as the one thing that they both are."""
+        return tuple(entry.rule for entry in (*(self.response_actions or ()), *(self.error_rules or ())))
+
+
+def _typed(value: Any, kind: str) -> bool:
+    return isinstance(value, Mapping) and value.get("type") == kind
+
+
+def _mapping(value: Any, *, references: bool) -> Any:
+    """Parameters in plain types; dlt's `{"type": "resolve", …}` becomes the placeholder that it stands for."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _resolved(key, item, references) for key, item in value.items()}
+
+
+def _resolved(name: Any, value: Any, references: bool) -> Any:
+    if not _typed(value, "resolve"):
+        return template(value, references=references)
+    if set(value) != {"type", "resource", "field"} or not all(isinstance(part, str) for part in value.values()):
+        raise ValueError(f"the parameter {name!r} of type resolve needs `resource` and `field`, and nothing else")
+    field = value["field"]
+    return f"{{resources.{value['resource']}{field if field.startswith('[') else f'.{field}'}}}"
