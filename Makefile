@@ -3,7 +3,7 @@
 
 VENV := .venv
 RUN := $(VENV)/bin/python -m
-PIP := $(RUN) pip --quiet --disable-pip-version-check
+PIP := $(RUN) pip --quiet --quiet --disable-pip-version-check
 DUCKDB_LTS := 1.4.5
 PORT ?= 3000
 PYTEST_ARGS ?=

@@ -1,0 +1,151 @@
+"""The two example programs, run as Dagster runs against recorded answers of PokéAPI and GitHub."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
+Run = Callable[..., dict[str, dict[str, Any]]]
+
+
+def fetch(url: str, method: str = "GET") -> Any:
+    """A JSON answer, without any code of this project."""
+    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=30) as answer:
+        return json.load(answer)
+
+
+def load(name: str) -> dg.Definitions:
+    """The definitions of an example, as its environment is at this moment."""
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    definitions = module.defs
+    assert isinstance(definitions, dg.Definitions)
+    return definitions
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
+    """Sets the environment, runs assets of an example, and gives the metadata of each."""
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+
+        def materialize(name: str, *assets: str, **environment: str) -> dict[str, dict[str, Any]]:
+            for variable, value in environment.items():
+                monkeypatch.setenv(variable, value)
+            job = load(name).resolve_implicit_global_asset_job_def()
+            selection = [dg.AssetKey(asset) for asset in assets] or None
+            result = job.execute_in_process(instance=instance, asset_selection=selection)
+            return {
+                event.asset_key.path[-1]: {key: value.value for key, value in event.materialization.metadata.items()}
+                for event in result.get_asset_materialization_events()
+                if event.asset_key
+            }
+
+        yield materialize
+
+
+def query(database: Path, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(database), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def paths(server: str) -> list[str]:
+    """Every path that was asked for so far, without its query."""
+    return [entry["path"].partition("?")[0] for entry in fetch(f"{server}/_log")]
+
+
+def test_pokeapi_lists_are_whole_and_every_berry_has_its_details(
+    run: Run, replay: Callable[..., str], tmp_path: Path
+) -> None:
+    server, database = replay(), tmp_path / "pokeapi.duckdb"
+    counts = {name: fetch(f"{server}/api/v2/{name}/?limit=1")["count"] for name in ("pokemon", "berry", "location")}
+    asked_before = len(paths(server))
+
+    told = run("pokeapi", POKEAPI_URL=f"{server}/api/v2/", POKEAPI_DATABASE=str(database))
+
+    expected = counts | {"berry_details": counts["berry"]}
+    stored = {name: query(database, f"SELECT count(*) FROM pokemon_data.{name}")[0][0] for name in expected}
+    assert stored == expected
+    assert {name: metadata["dagster/row_count"] for name, metadata in told.items()} == expected
+    requests = {name: metadata["dagster_restapi/requests"] for name, metadata in told.items()}
+    assert requests == {"pokemon": -(-counts["pokemon"] // 1000), "berry": 1, "location": 2, "berry_details": 64}
+    assert len(paths(server)) - asked_before == sum(requests.values())
+    assert query(database, "SELECT id, name, firmness__name FROM pokemon_data.berry_details ORDER BY id LIMIT 1") == [
+        (1, "cheri", "soft")
+    ]
+    flavors = query(database, "SELECT count(*) FROM pokemon_data.berry_details__flavors")
+    assert flavors == [(5 * counts["berry"],)]
+
+
+def test_github_issues_are_merged_and_a_second_run_takes_what_changed_and_nothing_else(
+    run: Run, replay: Callable[..., str], tmp_path: Path
+) -> None:
+    server, database = replay("--token", "a-canary-token"), tmp_path / "github.duckdb"
+    repository = "openframeworks/openFrameworks"
+    environment = {
+        "GITHUB_API_URL": server,
+        "GITHUB_REPO": repository,
+        "GITHUB_TOKEN": "a-canary-token",
+        "GITHUB_PER_PAGE": "50",
+        "GITHUB_SINCE": "2000-01-01T00:00:00Z",
+        "GITHUB_DATABASE": str(database),
+    }
+
+    first = run("github", "issues", **environment)["issues"]
+
+    assert (first["dagster/row_count"], first["dagster_restapi/requests"]) == (170, 4)
+    before = dict(query(database, "SELECT number, _restapi_load_id FROM github_data.issues"))
+    numbers = sorted(before)[10:12]
+    for number in numbers:
+        touched = fetch(f"{server}/_touch?repo={repository}&number={number}&title=Edited", "POST")
+
+    second = run("github", "issues", **environment)["issues"]
+
+    after = dict(query(database, "SELECT number, _restapi_load_id FROM github_data.issues"))
+    assert sorted(number for number in after if after[number] != before[number]) == numbers
+    assert query(database, "SELECT number FROM github_data.issues WHERE title = 'Edited' ORDER BY number") == [
+        (number,) for number in numbers
+    ]
+    assert (second["dagster/row_count"], second["dagster_restapi/requests"]) == (170, 1)
+    assert (second["dagster_restapi/rows_updated"], second["dagster_restapi/rows_inserted"]) == (2, 0)
+    assert second["dagster_restapi/cursor_before"] == first["dagster_restapi/cursor"]
+    assert second["dagster_restapi/cursor"] == touched["updated_at"]
+    assert b"a-canary-token" not in database.read_bytes()
+
+
+def test_github_comments_carry_the_number_of_their_issue(run: Run, replay: Callable[..., str], tmp_path: Path) -> None:
+    server, database = replay(), tmp_path / "github.duckdb"
+    repository = f"{server}/repos/PyGithub/PyGithub"
+    environment = {
+        "GITHUB_API_URL": server,
+        "GITHUB_REPO": "PyGithub/PyGithub",
+        "GITHUB_SINCE": "2000-01-01T00:00:00Z",
+        "GITHUB_DATABASE": str(database),
+    }
+
+    told = run("github", **environment)
+
+    issues = fetch(f"{repository}/issues?state=all&per_page=100")
+    comments = fetch(f"{repository}/issues/comments?per_page=100")
+    assert (len(issues), len(comments)) == (73, 90)
+    assert told["issues"]["dagster/row_count"] == 73
+    assert told["comments"]["dagster/row_count"] == 90
+    assert told["comments"]["dagster_restapi/requests"] == 73
+    stored = query(database, "SELECT id, _issues_number FROM github_data.comments ORDER BY id")
+    assert stored == sorted((comment["id"], int(comment["issue_url"].rpartition("/")[2])) for comment in comments)
+
+    again = run("github", **environment)
+
+    assert again["comments"]["dagster_restapi/requests"] == 0
+    assert again["comments"]["dagster/row_count"] == 90
