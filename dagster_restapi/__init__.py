@@ -1,1 +1,62 @@
 """REST APIs as Dagster assets: declarative, incremental, exactly once, in DuckDB."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dagster_restapi.assets.factory import build_rest_api_assets, build_rest_api_definitions
+    from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager
+    from dagster_restapi.assets.run_config import RestApiRunConfig
+    from dagster_restapi.assets.translator import RestApiTranslator, RestApiTranslatorData
+    from dagster_restapi.config.auth import register_auth
+    from dagster_restapi.config.paginators import register_paginator
+    from dagster_restapi.config.source import RestApiConfig
+    from dagster_restapi.errors import RestApiError
+    from dagster_restapi.extract.check import check_connection
+    from dagster_restapi.extract.preview import iter_records
+    from dagster_restapi.http.client import RestClient
+
+_HOMES = {
+    "DuckDBRestApiIOManager": "assets.io_manager",
+    "RestApiConfig": "config.source",
+    "RestApiError": "errors",
+    "RestApiRunConfig": "assets.run_config",
+    "RestApiTranslator": "assets.translator",
+    "RestApiTranslatorData": "assets.translator",
+    "RestClient": "http.client",
+    "build_rest_api_assets": "assets.factory",
+    "build_rest_api_definitions": "assets.factory",
+    "check_connection": "extract.check",
+    "iter_records": "extract.preview",
+    "register_auth": "config.auth",
+    "register_paginator": "config.paginators",
+}
+
+__all__ = [
+    "DuckDBRestApiIOManager",
+    "RestApiConfig",
+    "RestApiError",
+    "RestApiRunConfig",
+    "RestApiTranslator",
+    "RestApiTranslatorData",
+    "RestClient",
+    "build_rest_api_assets",
+    "build_rest_api_definitions",
+    "check_connection",
+    "iter_records",
+    "register_auth",
+    "register_paginator",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used: a script that only sends requests never pays for Dagster."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,176 @@
+"""From a configuration to assets and definitions: one asset per selected resource, the parent a dependency."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster import AssetExecutionContext
+
+from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager, ParentTable, RestApiDbIOManager
+from dagster_restapi.assets.run_config import RestApiRunConfig
+from dagster_restapi.assets.step import Step
+from dagster_restapi.assets.translator import RestApiTranslator, RestApiTranslatorData
+from dagster_restapi.config.plan import plan as make_plans
+from dagster_restapi.config.source import RestApiConfig
+from dagster_restapi.errors import ConfigError
+from dagster_restapi.model import Plan
+
+AnyConfig = RestApiConfig | Mapping[str, Any] | str | Path
+"""A configuration: parsed, a dict as dlt takes it, or the path of a YAML file."""
+
+DEFAULT_RETRY = dg.RetryPolicy(max_retries=3, delay=1, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+"""Requests have retries of their own; this one covers what kills a step: it goes on at the page where it stopped."""
+
+
+def build_rest_api_assets(
+    config: AnyConfig,
+    *,
+    key_prefix: str | Sequence[str] | None = None,
+    group_name: str | None = None,
+    translator: RestApiTranslator | None = None,
+    io_manager_key: str = "io_manager",
+    retry_policy: dg.RetryPolicy | None = DEFAULT_RETRY,
+    op_tags: Mapping[str, Any] | None = None,
+    pool: str | None = None,
+) -> list[dg.AssetsDefinition]:
+    """One asset for each resource of a REST API that is not `selected: False`.
+
+    Args:
+        config: The API and its resources, in the form of dlt's `rest_api` source, parsed, or the path of a YAML file.
+        key_prefix: Parts before the resource's name in the asset keys. The last one is also the tables' schema, unless
+            the IO manager has one.
+        group_name: The asset group, where a resource names none.
+        translator: Changes keys, groups, tags, owners.
+        io_manager_key: Resource key of a `DuckDBRestApiIOManager`.
+        retry_policy: For failed steps, killed ones included.
+        op_tags: Tags of every op, for run launchers and executors.
+        pool: Dagster pool of every op: limits steps at once over all machines.
+
+    Raises:
+        ConfigError: The configuration cannot mean anything, or asks for what is not built.
+
+    Example:
+        assets = build_rest_api_assets(
+            {
+                "client": {"base_url": "https://api.github.com/repos/dagster-io/dagster/"},
+                "resources": ["issues", {"name": "comments", "endpoint": "issues/{resources.issues.number}/comments"}],
+            },
+            key_prefix="github",
+        )
+    """
+    plans = make_plans(RestApiConfig.parse(config))
+    prefix = [key_prefix] if isinstance(key_prefix, str) else list(key_prefix or ())
+    translator = translator or RestApiTranslator()
+    specs = {
+        name: translator.get_asset_spec(RestApiTranslatorData(plan, tuple(prefix), group_name))
+        for name, plan in plans.items()
+        if plan.selected
+    }
+    if not specs:
+        raise ConfigError("no resource is selected, so there is nothing to build an asset of")
+    return [
+        _asset(
+            plans[name],
+            plans,
+            specs,
+            io_manager_key=io_manager_key,
+            retry_policy=retry_policy,
+            op_tags=op_tags,
+            pool=pool,
+        )
+        for name in specs
+    ]
+
+
+def _asset(
+    plan: Plan,
+    plans: Mapping[str, Plan],
+    specs: Mapping[str, dg.AssetSpec],
+    *,
+    io_manager_key: str,
+    retry_policy: dg.RetryPolicy | None,
+    op_tags: Mapping[str, Any] | None,
+    pool: str | None,
+) -> dg.AssetsDefinition:
+    spec = specs[plan.name]
+    stored = stored_parents(plan, plans)
+    names = {f"parent_{index}": name for index, name in enumerate(stored)}
+
+    def compute(context: AssetExecutionContext, config: RestApiRunConfig, **parents: ParentTable) -> Any:
+        io = getattr(context.resources, io_manager_key)
+        if not isinstance(io, RestApiDbIOManager):
+            raise ConfigError(
+                f"the resource {io_manager_key!r} is a {type(io).__name__}",
+                where=f"asset {spec.key.to_user_string()}",
+                hint=f"Give Definitions resources={{{io_manager_key!r}: DuckDBRestApiIOManager(database=…)}}.",
+            )
+        return Step(context, config, plan, plans, io, {names[name]: table for name, table in parents.items()}).run()
+
+    return dg.asset(
+        key=spec.key,
+        ins={name: dg.AssetIn(key=specs[parent].key, dagster_type=_PARENT) for name, parent in names.items()},
+        deps=[dep for dep in spec.deps if dep.asset_key not in {specs[name].key for name in stored}],
+        description=spec.description,
+        metadata=spec.metadata,
+        group_name=spec.group_name,
+        owners=list(spec.owners),
+        tags=spec.tags,
+        code_version=spec.code_version,
+        automation_condition=spec.automation_condition,
+        freshness_policy=spec.freshness_policy,
+        io_manager_key=io_manager_key,
+        required_resource_keys={io_manager_key},
+        retry_policy=retry_policy,
+        op_tags=op_tags,
+        pool=pool,
+    )(compute)
+
+
+_PARENT = dg.DagsterType(
+    name="ParentTable", type_check_fn=lambda _, value: isinstance(value, ParentTable), typing_type=ParentTable
+)
+
+
+def stored_parents(plan: Plan, plans: Mapping[str, Plan]) -> list[str]:
+    """The resources whose tables a step reads: the parent, or the nearest stored one above parents without a table."""
+    while plan.parent is not None:
+        if plan.parent.stored:
+            return [plan.parent.resource]
+        plan = plans[plan.parent.resource]
+    return []
+
+
+def build_rest_api_definitions(
+    config: AnyConfig,
+    *,
+    io_manager: DuckDBRestApiIOManager | None = None,
+    key_prefix: str | Sequence[str] | None = None,
+    group_name: str | None = None,
+    translator: RestApiTranslator | None = None,
+    io_manager_key: str = "io_manager",
+    retry_policy: dg.RetryPolicy | None = DEFAULT_RETRY,
+    op_tags: Mapping[str, Any] | None = None,
+    pool: str | None = None,
+) -> dg.Definitions:
+    """Everything that one API needs in a code location. Merge it with your own by `Definitions.merge`.
+
+    Args:
+        io_manager: Where tables are kept. None leaves the resource out, for a location that has one under
+            `io_manager_key` already: `Definitions.merge` refuses two resources with one key.
+
+    The other arguments are those of `build_rest_api_assets`.
+    """
+    assets = build_rest_api_assets(
+        config,
+        key_prefix=key_prefix,
+        group_name=group_name,
+        translator=translator,
+        io_manager_key=io_manager_key,
+        retry_policy=retry_policy,
+        op_tags=op_tags,
+        pool=pool,
+    )
+    return dg.Definitions(assets=assets, resources={io_manager_key: io_manager} if io_manager else {})

@@ -1,0 +1,126 @@
+"""What a materialization tells: numbers as numbers, the cursor before and after, the columns, a few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from dagster_restapi.assets.state import Standing
+from dagster_restapi.assets.translator import PREFIX
+from dagster_restapi.model import Column, Cursor, Fetched, LoadResult, Plan
+
+_CELL = 60  # characters of a value that the preview shows
+_COLUMNS = 12
+
+
+def event_metadata(
+    plan: Plan,
+    fetched: Fetched,
+    result: LoadResult,
+    standing: Standing,
+    *,
+    table_name: str,
+    preview: Sequence[Mapping[str, Any]],
+    cursors: Mapping[str, Any] | None = None,
+    partition: str | None = None,
+) -> dict[str, Any]:
+    """The metadata of one load's event. Keys: DESIGN, "Metadata of a materialization".
+
+    Args:
+        table_name: catalog.schema.table of the root table.
+        preview: A few rows to show, column to value; none where the preview is off.
+        cursors: Count, minimum and maximum, where the cursor is one per parent key.
+    """
+    metadata: dict[str, Any] = {
+        f"{PREFIX}/load_id": result.load_id,
+        f"{PREFIX}/rows_loaded": result.rows_loaded,
+        f"{PREFIX}/rows_inserted": result.rows_inserted,
+        f"{PREFIX}/rows_updated": result.rows_updated,
+        f"{PREFIX}/rows_deleted": result.rows_deleted,
+        f"{PREFIX}/requests": fetched.requests,
+        f"{PREFIX}/retries": fetched.retries,
+        f"{PREFIX}/waited_seconds": round(fetched.waited_seconds, 3),
+        f"{PREFIX}/bytes": fetched.bytes,
+        f"{PREFIX}/pages": fetched.pages,
+        f"{PREFIX}/fetch_seconds": round(fetched.seconds, 3),
+        f"{PREFIX}/locked_seconds": round(result.locked_seconds, 3),
+        f"{PREFIX}/schema_changes": list(result.schema_changes),
+        "dagster/column_schema": table_schema(result.columns),
+        "dagster/table_name": table_name,
+    }
+    if partition is None:
+        metadata["dagster/row_count"] = result.row_count
+    elif result.partition_row_count is not None:
+        metadata["dagster/partition_row_count"] = result.partition_row_count
+    if plan.incremental is not None:
+        metadata |= _cursor_metadata(result, standing, cursors)
+    if plan.parent is not None:
+        metadata[f"{PREFIX}/parents"] = fetched.parents or 0
+        metadata[f"{PREFIX}/failed_parents"] = [dict(key) for key in fetched.failed_parents[:100]]
+        metadata[f"{PREFIX}/failed_parent_count"] = len(fetched.failed_parents)
+        metadata[f"{PREFIX}/skipped_parents"] = fetched.skipped_parents
+    if result.tables:
+        metadata[f"{PREFIX}/child_tables"] = dict(result.tables)
+    if fetched.out_of_range:
+        metadata[f"{PREFIX}/rows_out_of_range"] = fetched.out_of_range
+    if fetched.without_cursor:
+        metadata[f"{PREFIX}/rows_without_cursor"] = fetched.without_cursor
+    if not fetched.complete:
+        metadata[f"{PREFIX}/complete"] = False
+    warnings = [*fetched.warnings, *result.warnings]
+    if warnings:
+        metadata[f"{PREFIX}/warnings"] = warnings
+    if preview:
+        metadata["preview"] = dg.MetadataValue.md(markdown_table(preview))
+    return metadata
+
+
+def _cursor_metadata(result: LoadResult, standing: Standing, cursors: Mapping[str, Any] | None) -> dict[str, Any]:
+    metadata: dict[str, Any] = {f"{PREFIX}/cursor_source": standing.source}
+    if cursors is not None:
+        return metadata | {f"{PREFIX}/cursors": dict(cursors)}
+    for name, cursor in (("cursor", result.cursor), ("cursor_before", result.cursor_before)):
+        if cursor is not None:
+            metadata[f"{PREFIX}/{name}"] = cursor_value(cursor)
+    return metadata
+
+
+def cursor_value(cursor: Cursor) -> Any:
+    """The cursor for metadata: an integer beyond int64 as text, since Dagster's database holds no larger one."""
+    value = cursor.value
+    return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
+
+
+def table_schema(columns: Sequence[Column]) -> dg.TableSchema:
+    """The root table's columns as Dagster shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=column.type,
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=column.nullable),
+            )
+            for column in columns
+        ]
+    )
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A few rows as a Markdown table; long values and many columns are cut."""
+    names = list(rows[0])[:_COLUMNS]
+    lines = [" | ".join(map(_cell, names)), " | ".join("---" for _ in names)]
+    lines += [" | ".join(_cell(row.get(name)) for name in names) for row in rows]
+    text = "\n".join(f"| {line} |" for line in lines)
+    more = len(rows[0]) - len(names)
+    return f"{text}\n\n… and {more} more columns" if more > 0 else text
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    text = text if len(text) <= _CELL else text[: _CELL - 1] + "…"
+    for character in "\\`|*_[]<>#":
+        text = text.replace(character, "\\" + character)
+    return text.replace("\r", " ").replace("\n", " ")

@@ -1,0 +1,45 @@
+"""What a person may ask of one run in the launchpad."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import dagster as dg
+from pydantic import Field
+
+
+class Parents(Enum):
+    """Which rows of the parent a child asks for."""
+
+    DEFAULT = "default"
+    ALL = "all"
+    CHANGED = "changed"
+
+
+class RestApiRunConfig(dg.Config):
+    """The run config of every asset that this library builds. The defaults are an ordinary run."""
+
+    full_refresh: bool = Field(
+        default=False,
+        description="Forget the cursor, fetch everything again, and replace what the table holds.",
+    )
+    start_value: str | None = Field(
+        default=None,
+        description="Load from this cursor value on, whatever was loaded before: a date-time, a number or a text, "
+        "written as text. The stored cursor stays where it is.",
+    )
+    end_value: str | None = Field(
+        default=None,
+        description="Load up to this cursor value, exclusive unless `range_end` says otherwise. The stored cursor "
+        "stays where it is.",
+    )
+    max_pages: int | None = Field(
+        default=None,
+        ge=1,
+        description="Fetch at most so many pages of each walk, to try things out. The cursor does not move.",
+    )
+    parents: Parents = Field(
+        default=Parents.DEFAULT,
+        description="For a resource with a parent: `all` rows of the parent, or only those `changed` since this "
+        "resource's last load. The default is `changed` where the parent is incremental, else `all`.",
+    )

@@ -1,0 +1,82 @@
+"""The one place where a resource gets its asset key, group, tags, owners and definition metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from dagster_restapi.model import Plan
+
+PREFIX = "dagster_restapi"
+
+
+@dataclass(frozen=True)
+class RestApiTranslatorData:
+    """What a translator may look at.
+
+    Attributes:
+        plan: The resource: name, endpoint, keys, disposition, parent, and the rest of its configuration.
+        key_prefix: As given to the factory.
+        group_name: As given to the factory; the resource's own wins.
+    """
+
+    plan: Plan
+    key_prefix: Sequence[str] = ()
+    group_name: str | None = None
+
+    @property
+    def resource_name(self) -> str:
+        """The resource's name in the configuration."""
+        return self.plan.name
+
+
+class RestApiTranslator:
+    """Override `get_asset_spec` to change what an asset is called and how it is shown.
+
+    Example:
+        class Ours(RestApiTranslator):
+            def get_asset_spec(self, data):
+                return super().get_asset_spec(data).replace_attributes(owners=["team:ingestion"])
+    """
+
+    def get_asset_spec(self, data: RestApiTranslatorData) -> dg.AssetSpec:
+        """The spec of one resource's asset. Dependencies are the factory's: it adds the parent's key."""
+        plan = data.plan
+        return dg.AssetSpec(
+            key=dg.AssetKey([*data.key_prefix, plan.table.table]),
+            description=plan.description or _description(plan),
+            group_name=plan.group_name or data.group_name,
+            owners=list(plan.owners),
+            tags=dict(plan.tags),
+            kinds={"restapi", "duckdb"},
+            code_version=plan.fingerprint[:16],
+            metadata=definition_metadata(plan),
+            automation_condition=plan.automation,
+        )
+
+
+def _description(plan: Plan) -> str:
+    if plan.endpoint is None:
+        return f"The rows of {plan.name}, given in Python."
+    return f"`{plan.endpoint.method} {plan.endpoint.path}` of {plan.client.base_url or 'the API'}"
+
+
+def definition_metadata(plan: Plan) -> Mapping[str, Any]:
+    """What the resource will do, as far as it is known before any run. Templates are shown as they are written."""
+    table = plan.table
+    metadata: dict[str, Any] = {f"{PREFIX}/resource": plan.name, f"{PREFIX}/disposition": table.disposition}
+    if table.disposition == "merge":
+        metadata[f"{PREFIX}/strategy"] = table.strategy
+    if table.primary_key:
+        metadata[f"{PREFIX}/primary_key"] = list(table.primary_key)
+    if plan.endpoint is not None:
+        metadata[f"{PREFIX}/endpoint"] = plan.endpoint.path
+        metadata[f"{PREFIX}/method"] = plan.endpoint.method
+    if plan.incremental is not None:
+        metadata[f"{PREFIX}/cursor_path"] = plan.incremental.cursor_path
+    if plan.parent is not None:
+        metadata[f"{PREFIX}/parent"] = plan.parent.resource
+    return metadata

@@ -1,0 +1,42 @@
+"""What one unit of a fetch has learnt; it stands in the spool's journal with every commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import msgspec
+
+
+@dataclass(slots=True)
+class Facts:
+    """Counts and findings of one unit: of one walk, or of the walks of a few parents one after another.
+
+    Attributes:
+        received: Records as the API sent them, before the processing steps and the cursor window.
+        furthest: The furthest cursor value of the walk under way.
+        cursors: (key, furthest) of each parent that is done, where the child has a cursor of its own.
+        failed: Keys of the parents that `on_error: skip` left out.
+        rest: Where the last block of pages ended while the API said that more follow.
+    """
+
+    pages: int = 0
+    walks: int = 0
+    received: int = 0
+    furthest: Any = None
+    out_of_range: int = 0
+    without_cursor: int = 0
+    complete: bool = True
+    warnings: list[str] = field(default_factory=list)
+    cursors: list[tuple[dict[str, Any], Any]] = field(default_factory=list)
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    rest: Any = None
+
+    @classmethod
+    def parse(cls, data: dict[str, Any]) -> Self:
+        """The facts that the journal kept; fresh ones where it kept none."""
+        return msgspec.convert(data, cls)
+
+    def to_json(self) -> dict[str, Any]:
+        """The form for the journal."""
+        return msgspec.to_builtins(self)  # type: ignore[no-any-return]

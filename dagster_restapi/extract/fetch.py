@@ -1,0 +1,403 @@
+"""From a slice to a complete spool: one walk, many pages at once, or many parents at once, resumable at any page."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dagster_restapi.errors import Cancelled, PagingError, RequestError, ResponseError, RestApiError
+from dagster_restapi.extract.facts import Facts
+from dagster_restapi.extract.incremental import Range, furthest_of, rank
+from dagster_restapi.extract.parents import FILE, Frozen, ParentRow, freeze_parents, included, parse_row
+from dagster_restapi.extract.progress import Progress
+from dagster_restapi.extract.side_by_side import Item, side_by_side
+from dagster_restapi.extract.steps import process, rows_of
+from dagster_restapi.model import Fetched
+
+if TYPE_CHECKING:
+    from dagster_restapi.extract.walker import Walker
+    from dagster_restapi.http.walk import Page
+    from dagster_restapi.model import Parent, Plan, Slice
+    from dagster_restapi.spool import Spool, Writer
+
+CURSORS_FILE = "cursors.ndjson"
+
+_log = logging.getLogger("dagster_restapi.extract")
+_BLOCK = 64  # pages, or parents, that one unit takes at the most
+_REST = 500_000_000  # the unit behind every block of pages
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Pages that can be fetched in any order: their states, and how many one unit takes."""
+
+    pages: Sequence[Any]
+    block: int
+
+
+class Fetch:
+    """Fetches one slice of one resource into its spool. Use once.
+
+    Args:
+        walker: Knows the plans and sends the requests.
+        plan: The resource.
+        slice_: What the run asks of it.
+        spool: Open; what an earlier try left in it is not asked again.
+        stored_parents: Copies the rows of a parent that has a table into the given file; gives the parent's newest
+            load with the counts.
+        tell: Takes lines for the run's log.
+        stop: Set from outside, it ends every thread at its next page; the spool keeps what is committed.
+    """
+
+    def __init__(
+        self,
+        walker: Walker,
+        plan: Plan,
+        slice_: Slice,
+        spool: Spool,
+        *,
+        stored_parents: Callable[[Parent, Path], Frozen] | None = None,
+        tell: Callable[[str], None] = _log.info,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._walker, self._plan, self._slice, self._spool = walker, plan, slice_, spool
+        self._stored_parents, self._tell = stored_parents, tell
+        self._stop = stop or threading.Event()
+        self._progress = Progress(plan.name, tell)
+        self._where = f"resource {plan.name}"
+        self._first_failure: RestApiError | None = None
+        self._ahead: Sequence[Any] | None = None
+        self._uneven = ""
+
+    def run(self) -> Fetched:
+        """Fetches what is missing, and seals the spool.
+
+        Raises:
+            RestApiError: A request failed for good, a page is not what it must be, or the run was stopped.
+        """
+        if "fetched" in self._spool.notes:  # an earlier try failed behind this point
+            return msgspec.convert(self._spool.notes["fetched"], Fetched)
+        if self._spool.resumed:
+            self._tell(f"{self._plan.name}: goes on behind {self._spool.rows:,} rows of an earlier try")
+        started = time.monotonic()
+        try:
+            if self._plan.parent:
+                self._children(self._plan.parent)
+            elif self._plan.endpoint is None:
+                self._rows()
+            else:
+                self._pages()
+        finally:
+            self._note_spent(time.monotonic() - started)
+        self._spool.seal()
+        fetched = self._fetched()
+        self._spool.note(fetched=msgspec.to_builtins(fetched))
+        self._tell(self._progress.line())
+        return fetched
+
+    # ---- one resource --------------------------------------------------------------------------------------------
+    def _rows(self) -> None:
+        """A resource that is a list or a callable: never resumed, since its order is not ours to know."""
+        if self._done(0):
+            return
+        self._spool.discard(0)
+        writer, facts = self._spool.writer(0), Facts()
+        for records in rows_of(self._plan.rows, self._where):
+            self._check_stop()
+            writer.write(process(records, self._plan.steps, {}, self._where))
+            facts.received += len(records)
+            facts.pages += 1
+            self._progress.page(len(records), 0)
+        writer.commit(None, facts.to_json(), done=True)
+
+    def _pages(self) -> None:
+        """Page after page in unit 0; or, where a page tells where all others are, those in blocks side by side."""
+        self._run_all(self._walk_alone, [(0, None)], 1)
+        spread = self._spread()
+        if spread and "rest" not in self._spool.notes:
+            self._run_all(self._block, self._blocks(spread), self._plan.concurrency)
+            if self._uneven:
+                self._tell(f"{self._plan.name}: {self._uneven}; from here on its pages come one after another")
+                self._spool.discard(1)
+                self._spool.note(rest=spread.pages[0])
+            else:
+                last = max(number for number in self._spool.units if number < _REST)
+                self._spool.note(rest=self._spool.units[last].facts.get("rest"))
+        rest = self._spool.notes.get("rest")
+        if rest is not None:
+            self._run_all(self._walk_alone, [(_REST, rest)], 1)
+
+    def _walk_alone(self, item: tuple[int, Any]) -> None:
+        number, start = item
+        if self._done(number):
+            return
+        writer = self._spool.writer(number)
+        facts = Facts.parse(writer.facts)
+        state = start if writer.state is None else writer.state
+        self._walk(None, writer, facts, state, lambda next_page: next_page, spread=number == 0)
+        writer.commit(None, facts.to_json(), done=True)
+
+    # ---- pages side by side --------------------------------------------------------------------------------------
+    def _may_spread(self, page: Page) -> bool:
+        """Whether the pages behind this one can be fetched in any order."""
+        incremental = self._plan.incremental
+        ordered = incremental is not None and incremental.row_order is not None
+        return bool(page.ahead) and self._plan.parent is None and self._plan.concurrency > 1 and not ordered
+
+    def _note_spread(self, page: Page, state: Any) -> None:
+        assert page.ahead is not None
+        wanted = len(page.ahead)
+        if self._slice.max_pages is not None:
+            wanted = min(wanted, self._slice.max_pages - page.number)
+        size = max(1, min(_BLOCK, wanted // (self._plan.concurrency * 8)))
+        self._spool.note(spread={"state": state, "pages": wanted, "block": size})
+        self._ahead = page.ahead
+
+    def _spread(self) -> Spread | None:
+        """The pages to fetch side by side. A later try asks once more for the page that told where they are."""
+        noted = self._spool.notes.get("spread")
+        if not noted:
+            return None
+        if self._ahead is None:
+            walk = self._walker.walk(self._plan, self._slice, None, self._range(None, Facts()))
+            self._ahead = walk.page(noted["state"]).ahead or ()
+            if len(self._ahead) < noted["pages"]:
+                raise PagingError("the API has fewer pages now than when the walk began", where=self._where)
+        return Spread(self._ahead[: noted["pages"]], noted["block"])
+
+    def _blocks(self, spread: Spread) -> Iterator[tuple[int, Spread, range]]:
+        """Pages that follow each other, one unit each."""
+        pages = len(spread.pages)
+        for number, start in enumerate(range(0, pages, spread.block), start=1):
+            if not self._done(number):
+                yield number, spread, range(start, min(start + spread.block, pages))
+
+    def _block(self, item: tuple[int, Spread, range]) -> None:
+        number, spread, indexes = item
+        writer = self._spool.writer(number)
+        facts = Facts.parse(writer.facts)
+        range_ = self._range(None, facts)
+        walk = self._walker.walk(self._plan, self._slice, None, range_)
+        for index in indexes[facts.pages :]:
+            self._check_stop()
+            page = walk.page(spread.pages[index])
+            is_last = index == len(spread.pages) - 1
+            if not is_last and not page.fits:  # the next pages cannot be addressed by number
+                self._uneven = f"page {page.number} has {page.elements} rows where {page.expected} were due"
+            if self._uneven:
+                return
+            self._take(page, None, writer, facts, range_)
+            if is_last and page.next is not None:
+                facts.rest = page.next
+            writer.commit(None, facts.to_json(), done=index == indexes[-1])
+
+    # ---- many parents --------------------------------------------------------------------------------------------
+    def _children(self, parent: Parent) -> None:
+        path = self._spool.directory / FILE
+        if "parents" not in self._spool.notes:
+            self._freeze(parent, path)
+        keys = self._progress.expected_walks = self._spool.notes["parents"]["keys"]
+        self._run_all(self._family, self._families(path), self._plan.concurrency)
+        if self._first_failure and len(self._failed()) == keys:
+            raise self._first_failure  # all of them: that is no matter of single parents
+        self._write_cursors()
+
+    def _freeze(self, parent: Parent, path: Path) -> None:
+        """Copies the parent's rows beside the spool, so that a later try asks for the same ones."""
+        if parent.stored:
+            assert self._stored_parents, "a stored parent is read from its table"
+            frozen = self._stored_parents(parent, path)
+        else:
+            records = self._walker.records(self._walker.plans[parent.resource], self._slice)
+            frozen = freeze_parents(records, parent, path, f"resource {parent.resource}")
+        self._spool.note(
+            parents={
+                "keys": frozen.keys,
+                "skipped": frozen.skipped_null,
+                "load_id": frozen.load_id,
+                "family": max(1, min(_BLOCK, frozen.keys // (self._plan.concurrency * 32))),
+            }
+        )
+        if frozen.skipped_null:
+            self._tell(f"{self._plan.name}: skipped {frozen.skipped_null} rows of {parent.resource} with a null key")
+
+    def _families(self, path: Path) -> Iterator[tuple[int, list[bytes]]]:
+        """Rows of the parent that follow each other; one unit walks them one after another."""
+        size = self._spool.notes["parents"]["family"]
+        with path.open("rb") as lines:
+            for number in itertools.count():
+                family = list(itertools.islice(lines, size))
+                if not family:
+                    return
+                if self._done(number):
+                    self._progress.walks += len(family)
+                else:
+                    yield number, family
+
+    def _family(self, item: tuple[int, list[bytes]]) -> None:
+        number, lines = item
+        writer = self._spool.writer(number)
+        facts = Facts.parse(writer.facts)
+        at, state = writer.state or (0, None)
+        for index in range(at, len(lines)):
+            facts = self._one_parent(parse_row(lines[index]), index, writer, facts, state)
+            state = None
+            writer.commit((index + 1, None), facts.to_json(), done=index == len(lines) - 1)
+            self._progress.walk()
+
+    def _one_parent(self, row: ParentRow, index: int, writer: Writer, facts: Facts, state: Any) -> Facts:
+        before = facts.to_json()
+        try:
+            self._walk(row, writer, facts, state, lambda next_page: (index, next_page))
+        except (RequestError, ResponseError, PagingError) as error:
+            if self._plan.on_error == "fail":
+                raise
+            self._first_failure = self._first_failure or error
+            self._tell(f"{self._plan.name}: skipped {row.label}: {error}")
+            writer.rollback()
+            facts = Facts.parse(before)
+            facts.failed.append(row.key)
+        else:
+            if facts.furthest is not None:
+                facts.cursors.append((row.key, facts.furthest))
+        facts.furthest = None
+        facts.walks += 1
+        return facts
+
+    def _failed(self) -> list[dict[str, Any]]:
+        return [key for _, unit in sorted(self._spool.units.items()) for key in unit.facts.get("failed", ())]
+
+    def _write_cursors(self) -> None:
+        """One line per parent key: how far the child is loaded for it. The load brings them beside the ledger."""
+        if self._plan.incremental is None or self._slice.by_hand or self._slice.window:
+            return
+        path = self._spool.directory / CURSORS_FILE
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as lines:
+            for _, unit in sorted(self._spool.units.items()):
+                for key, value in unit.facts.get("cursors", ()):
+                    ranked = rank(value)
+                    line = {"key": key, "value": value, "kind": ranked.kind if ranked else "text"}
+                    lines.write(msgspec.json.encode(line) + b"\n")
+
+    # ---- one walk ------------------------------------------------------------------------------------------------
+    def _walk(
+        self,
+        row: ParentRow | None,
+        writer: Writer,
+        facts: Facts,
+        state: Any,
+        resume_at: Callable[[Any], Any],
+        *,
+        spread: bool = False,
+    ) -> None:
+        """Walks to the end, committing behind every page but the last: that one the caller commits.
+
+        Args:
+            state: The page to begin with; None: the first.
+            resume_at: Makes the unit's state of a page's state.
+            spread: End where the further pages can be fetched side by side.
+        """
+        range_ = self._range(row, facts)
+        walk = self._walker.walk(self._plan, self._slice, row, range_)
+        for page in walk.pages(state, max_pages=self._slice.max_pages):
+            self._check_stop()
+            self._take(page, row, writer, facts, range_)
+            if page.next is None or (range_ is not None and range_.finished):
+                return
+            if page.ahead and spread and self._may_spread(page):
+                self._note_spread(page, state)
+                return
+            state = page.next
+            if self._plan.on_error == "fail" or self._plan.parent is None:
+                writer.commit(resume_at(state), facts.to_json())
+        facts.complete = False  # `max_pages` ended it while more follow
+
+    def _take(self, page: Page, row: ParentRow | None, writer: Writer, facts: Facts, range_: Range | None) -> None:
+        """One page into the spool."""
+        records = process(page.records, self._plan.steps, included(self._plan.parent, row), self._where)
+        if range_ is not None:
+            records = range_.keep(records)
+            facts.furthest = range_.furthest
+            facts.out_of_range, facts.without_cursor = range_.out_of_range, range_.without_cursor
+        writer.write(records)
+        facts.pages += 1
+        facts.received += len(page.records)
+        facts.complete = facts.complete and page.complete
+        facts.warnings += [warning for warning in page.warnings if warning not in facts.warnings]
+        self._progress.page(len(records), page.bytes)
+        if page.total is not None and self._plan.parent is None:
+            self._progress.expected_rows = page.total
+
+    def _range(self, row: ParentRow | None, facts: Facts) -> Range | None:
+        settings = self._plan.incremental
+        if settings is None:
+            return None
+        cursor = self._slice.cursor.value if self._slice.cursor else None
+        range_ = Range.of(settings, self._slice, row.cursor if row else cursor, self._where)
+        range_.resume(facts.furthest, facts.out_of_range, facts.without_cursor)
+        return range_
+
+    # ---- threads and ends ----------------------------------------------------------------------------------------
+    def _run_all(self, work: Callable[[Item], None], items: Iterator[Item] | list[Item], workers: int) -> None:
+        side_by_side(work, items, workers=workers, stop=self._stop, tick=self._progress.tick)
+
+    def _done(self, number: int) -> bool:
+        unit = self._spool.units.get(number)
+        return unit is not None and unit.done
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise Cancelled("the run was stopped", hint="Re-execute it: it goes on where it stopped.")
+
+    def _note_spent(self, seconds: float) -> None:
+        """Adds what this try has cost to what earlier ones did."""
+        before, meter = self._spool.notes.get("spent", {}), self._walker.session.meter
+        now = {
+            "requests": meter.requests,
+            "retries": meter.retries,
+            "waited_seconds": meter.waited_seconds,
+            "bytes": meter.bytes,
+            "seconds": seconds,
+        }
+        self._spool.note(spent={name: value + before.get(name, 0) for name, value in now.items()})
+
+    def _fetched(self) -> Fetched:
+        all_facts = [Facts.parse(unit.facts) for _, unit in sorted(self._spool.units.items())]
+        parents = self._spool.notes.get("parents", {})
+        settings = self._plan.incremental
+        furthest = None
+        if settings is not None and self._plan.parent is None:
+            furthest = furthest_of([facts.furthest for facts in all_facts], settings)
+        ranked = None if furthest is None else rank(furthest)
+        failed = tuple(self._failed())
+        return Fetched(
+            load_id=self._spool.load_id,
+            rows=self._spool.rows,
+            pages=sum(facts.pages for facts in all_facts),
+            cursor_value=furthest,
+            cursor_kind=ranked.kind if ranked else None,
+            complete=all(facts.complete for facts in all_facts),
+            out_of_range=sum(facts.out_of_range for facts in all_facts),
+            without_cursor=sum(facts.without_cursor for facts in all_facts),
+            parents=parents.get("keys"),
+            failed_parents=failed,
+            skipped_parents=parents.get("skipped", 0),
+            parent_load_id=parents.get("load_id"),
+            warnings=self._warnings(all_facts),
+            **self._spool.notes["spent"],
+        )
+
+    def _warnings(self, all_facts: list[Facts]) -> tuple[str, ...]:
+        """Each warning once; at most ten, since a thousand parents may say the same."""
+        distinct = list(dict.fromkeys(warning for facts in all_facts for warning in facts.warnings))
+        more = [f"and {len(distinct) - 10} more warnings"] if len(distinct) > 10 else []
+        return (*distinct[:10], *more)

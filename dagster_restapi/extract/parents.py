@@ -1,0 +1,107 @@
+"""The frozen rows of a parent: one line per distinct key in a file beside the spool, read one after another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import md5
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dagster_restapi.config.jsonpath import MISSING, first
+from dagster_restapi.errors import ExtractError
+
+if TYPE_CHECKING:
+    from dagster_restapi.model import Parent
+
+FILE = "parents.ndjson"
+
+
+@dataclass(frozen=True, slots=True)
+class ParentRow:
+    """What a child needs of one row of its parent.
+
+    Attributes:
+        key: The values that requests are made of, by JSONPath.
+        include: The values that are copied into the child's records, by JSONPath.
+        cursor: How far the child is loaded for this key; None: not yet.
+    """
+
+    key: dict[str, Any]
+    include: dict[str, Any] = field(default_factory=dict)
+    cursor: str | int | float | None = None
+
+    @property
+    def label(self) -> str:
+        """The key as messages show it."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.key.items())
+
+
+parse_row = msgspec.json.Decoder(ParentRow).decode
+"""One line of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What freezing brought.
+
+    Attributes:
+        keys: Distinct keys written.
+        skipped_null: Rows left out because a part of their key was null.
+        load_id: The newest load of a parent that has a table.
+    """
+
+    keys: int
+    skipped_null: int
+    load_id: str | None = None
+
+
+def freeze_parents(records: Iterable[Mapping[str, Any]], parent: Parent, path: Path, where: str) -> Frozen:
+    """Writes the parent's rows that are not in a table: one line per distinct key, in order of appearance.
+
+    The file appears whole or not at all.
+
+    Raises:
+        ExtractError: A row lacks a field that `include_from_parent` or a placeholder names.
+    """
+    seen: set[bytes] = set()
+    skipped = 0
+    part = path.with_suffix(".part")
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as lines:
+        for row in parent_rows(records, parent, where):
+            if row is None:
+                skipped += 1
+                continue
+            digest = md5(msgspec.json.encode(row.key), usedforsecurity=False).digest()
+            if digest not in seen:
+                seen.add(digest)
+                lines.write(msgspec.json.encode(row) + b"\n")
+    part.replace(path)
+    return Frozen(len(seen), skipped)
+
+
+def parent_rows(records: Iterable[Mapping[str, Any]], parent: Parent, where: str) -> Iterator[ParentRow | None]:
+    """What the child needs of each record of its parent; None where a part of the key is null."""
+    keys = [(name, first(name)) for name in parent.fields]
+    includes = [(name, first(name)) for name in parent.include]
+    for record in records:
+        key = {name: find(record) for name, find in keys}
+        include = {name: find(record) for name, find in includes}
+        for name, value in (*key.items(), *include.items()):
+            if value is MISSING:
+                raise ExtractError(
+                    f"a row of the parent {parent.resource!r} has no field {name!r}",
+                    where=where,
+                    hint=f"Fields of that row: {', '.join(list(record)[:20])}.",
+                )
+        yield None if None in key.values() else ParentRow(key, include)
+
+
+def included(parent: Parent | None, row: ParentRow | None) -> dict[str, Any]:
+    """The parent's fields under the names that they have in the child's records: `_<parent>_<field>`."""
+    if parent is None or row is None:
+        return {}
+    return {f"_{parent.resource}_{name}": value for name, value in row.include.items()}

@@ -1,0 +1,141 @@
+"""From plans to walks: renders requests, and walks a resource in memory with the parents that it needs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from dagster_restapi.config.placeholders import Scope, render
+from dagster_restapi.errors import ExtractError
+from dagster_restapi.extract.incremental import Range
+from dagster_restapi.extract.parents import ParentRow, included, parent_rows
+from dagster_restapi.extract.steps import process, rows_of
+from dagster_restapi.http.session import Call, Session
+from dagster_restapi.http.walk import Walk
+from dagster_restapi.model import Parent, Plan, Slice
+
+
+class Walker:
+    """Walks the resources of one source with one session.
+
+    Args:
+        plans: All resources of the source, by name.
+        session: Shared by every thread of the step.
+        stored: Reads the rows of a parent from its table; None: every parent is walked in memory.
+    """
+
+    def __init__(
+        self,
+        plans: Mapping[str, Plan],
+        session: Session,
+        stored: Callable[[Plan, Parent], Iterator[ParentRow]] | None = None,
+    ) -> None:
+        self.plans, self.session, self._stored = plans, session, stored
+
+    def walk(self, plan: Plan, slice_: Slice, row: ParentRow | None, range_: Range | None) -> Walk:
+        """The walk over one resource's pages, for one row of its parent where it has one."""
+        endpoint = plan.endpoint
+        assert endpoint is not None, f"{plan.name} has rows of its own, and no endpoint"
+        return Walk(
+            self.session,
+            self.call(plan, slice_, row, range_),
+            paginator=endpoint.paginator,
+            data_selector=endpoint.data_selector,
+            rules=endpoint.rules,
+            missing_data=endpoint.missing_data or "fail",
+            on_short_total=endpoint.on_short_total or "warn",
+            retry=endpoint.retry,
+            where=f"resource {plan.name}" + (f", parent {row.label}" if row else ""),
+        )
+
+    def call(self, plan: Plan, slice_: Slice, row: ParentRow | None, range_: Range | None) -> Call:
+        """The first request, its placeholders replaced."""
+        endpoint = plan.endpoint
+        assert endpoint is not None, f"{plan.name} has rows of its own, and no endpoint"
+        scope = Scope(
+            resources={plan.parent.resource: row.key} if plan.parent and row else {},
+            incremental=range_.placeholders if range_ else {},
+            partition=partition_values(slice_),
+        )
+        return Call(
+            method=endpoint.method,
+            url=self.session.url(render(endpoint.path or "", scope, quote=True)),
+            params=render(endpoint.params or {}, scope),
+            headers=render(endpoint.headers or {}, scope),
+            json=render(endpoint.json_body, scope),
+            data=render(endpoint.data, scope),
+            auth=endpoint.auth,
+        )
+
+    def records(self, plan: Plan, slice_: Slice, *, max_pages: int | None = None) -> Iterator[dict[str, Any]]:
+        """The records of a resource one after another, parents walked in memory; nothing is kept.
+
+        Args:
+            max_pages: Pages of each walk at the most.
+        """
+        where = f"resource {plan.name}"
+        if plan.endpoint is None:
+            for page in rows_of(plan.rows, where):
+                yield from process(page, plan.steps, {}, where)
+            return
+        for row in self._parents(plan, slice_):
+            range_ = Range.of(plan.endpoint.incremental, slice_, None, where) if plan.endpoint.incremental else None
+            for answer in self.walk(plan, slice_, row, range_).pages(max_pages=max_pages):
+                records = process(answer.records, plan.steps, included(plan.parent, row), where)
+                yield from range_.keep(records) if range_ else records
+                if range_ and range_.finished:
+                    break
+
+    def first_page(self, plan: Plan, slice_: Slice) -> list[dict[str, Any]]:
+        """The records of one page, for the first row on the first page of the parent where there is one.
+
+        Raises:
+            RestApiError: That page, or one that it needs, cannot be had.
+        """
+        where = f"resource {plan.name}"
+        if plan.endpoint is None:
+            return process(next(rows_of(plan.rows, where), []), plan.steps, {}, where)
+        row = None
+        if plan.parent:
+            records = self.first_page(self.plans[plan.parent.resource], slice_)
+            row = next(filter(None, parent_rows(records, plan.parent, where)), None)
+            if row is None:
+                raise ExtractError(
+                    f"the first page of the parent {plan.parent.resource!r} has no row to ask with",
+                    where=where,
+                    hint=f"Check {plan.parent.resource!r} first.",
+                )
+        range_ = Range.of(plan.endpoint.incremental, slice_, None, where) if plan.endpoint.incremental else None
+        page = self.walk(plan, slice_, row, range_).page()
+        return process(page.records, plan.steps, included(plan.parent, row), where)
+
+    def _parents(self, plan: Plan, slice_: Slice) -> Iterator[ParentRow | None]:
+        """One row per distinct key of the parent; a single None where there is no parent."""
+        parent = plan.parent
+        if parent is None:
+            yield None
+            return
+        if parent.stored and self._stored:
+            yield from self._stored(plan, parent)
+            return
+        seen: set[tuple[Any, ...]] = set()
+        fresh = dataclasses.replace(slice_, cursor=None, start_value=None, end_value=None)
+        for row in parent_rows(self.records(self.plans[parent.resource], fresh), parent, f"resource {parent.resource}"):
+            if row is not None:
+                key = tuple(map(repr, row.key.values()))
+                if key not in seen:
+                    seen.add(key)
+                    yield row
+
+
+def partition_values(slice_: Slice) -> dict[str, Any]:
+    """What `{partition.…}` stands for in the requests of a slice."""
+    values: dict[str, Any] = {}
+    if slice_.partition is not None:
+        values["key"] = slice_.partition
+    if slice_.partition_keys:
+        values["keys"] = dict(slice_.partition_keys)
+    if slice_.window:
+        values["start"], values["end"] = slice_.window.start, slice_.window.end
+    return values

@@ -1,0 +1,206 @@
+"""The spool: what is committed survives, what is not is cut, and equal records give equal hashes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagster_restapi.errors import SpoolError
+from dagster_restapi.schema import Kind, Node, Recorder, is_instant
+from dagster_restapi.spool import SMALL_SEGMENTS, Spool, encode_record, sweep
+
+
+def without_hash(spool: Spool) -> list[dict]:
+    return [{key: value for key, value in row.items() if key != "_restapi_row_hash"} for row in spool.records()]
+
+
+def test_a_later_try_goes_on_behind_the_last_commit(tmp_path: Path) -> None:
+    with Spool.open(tmp_path, "slice") as spool:
+        first_id = spool.load_id
+        writer = spool.writer(0)
+        writer.write([{"id": 1}])
+        writer.commit({"page": 2}, {"pages": 1})
+        writer.write([{"id": 2}])  # never committed
+        writer.close()
+    with Spool.open(tmp_path, "slice") as spool:
+        assert (spool.resumed, spool.load_id) == (True, first_id)
+        writer = spool.writer(0)
+        assert (writer.state, writer.facts) == ({"page": 2}, {"pages": 1})
+        writer.write([{"id": 3}])
+        writer.commit(None, {}, done=True)
+        assert without_hash(spool) == [{"id": 1}, {"id": 3}]
+
+
+def test_a_torn_last_line_of_the_journal_is_cut_off(tmp_path: Path) -> None:
+    with Spool.open(tmp_path, "slice") as spool:
+        writer = spool.writer(0)
+        writer.write([{"id": 1}])
+        writer.commit("a", {})
+        writer.close()
+    with (tmp_path / "slice" / "journal").open("ab") as journal:
+        journal.write(b'{"unit":0,"sta')
+    with Spool.open(tmp_path, "slice") as spool:
+        assert spool.writer(0).state == "a"
+        spool.note(fact=1)
+    with Spool.open(tmp_path, "slice") as spool:
+        assert spool.notes == {"fact": 1}
+
+
+def test_only_the_same_root_run_resumes_an_old_spool(tmp_path: Path) -> None:
+    with Spool.open(tmp_path, "slice", root_run_id="one") as spool:
+        spool.note(fact=1)
+    journal = tmp_path / "slice" / "journal"
+    os.utime(journal, (1, 1))
+    with Spool.open(tmp_path, "slice", root_run_id="one") as spool:
+        assert spool.resumed
+    os.utime(journal, (1, 1))
+    with Spool.open(tmp_path, "slice", root_run_id="two") as spool:
+        assert not spool.resumed
+        assert spool.notes == {}
+
+
+def test_a_spool_in_use_is_refused(tmp_path: Path) -> None:
+    with Spool.open(tmp_path, "slice"), pytest.raises(SpoolError, match="another process is loading the same slice"):
+        Spool.open(tmp_path, "slice")
+
+
+def test_everything_in_a_spool_is_its_owners_alone(tmp_path: Path) -> None:
+    with Spool.open(tmp_path, "slice") as spool:
+        writer = spool.writer(0)
+        writer.write([{"id": 1}])
+        writer.commit(None, {}, done=True)
+        assert stat.S_IMODE(spool.directory.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(path.stat().st_mode) for path in spool.directory.iterdir()} == {0o600}
+
+
+def test_segments_are_in_the_order_of_units_whoever_wrote_first(tmp_path: Path) -> None:
+    with Spool.open(tmp_path, "slice") as spool:
+        for number in reversed(range(SMALL_SEGMENTS + 40)):
+            writer = spool.writer(number)
+            writer.write([{"id": number}])
+            writer.commit(None, {"unit": number}, done=True)
+        expected = [{"id": number} for number in range(SMALL_SEGMENTS + 40)]
+        assert without_hash(spool) == expected
+        spool.seal()
+        assert len(spool.segments()) == 1
+        assert without_hash(spool) == expected
+        assert spool.rows == SMALL_SEGMENTS + 40
+    with Spool.open(tmp_path, "slice") as spool:
+        assert without_hash(spool) == expected
+        assert spool.units[7].facts == {"unit": 7}
+
+
+def test_discarded_and_rolled_back_records_are_gone(tmp_path: Path) -> None:
+    with Spool.open(tmp_path, "slice") as spool:
+        for number in range(3):
+            writer = spool.writer(number)
+            writer.write([{"id": number}])
+            writer.commit(None, {}, done=True)
+        spool.discard(1)
+        writer = spool.writer(1)
+        writer.write([{"id": "kept"}])
+        writer.commit("state", {})
+        writer.write([{"id": "not kept"}])
+        writer.rollback()
+        writer.write([{"id": "after"}])
+        writer.commit(None, {}, done=True)
+        expected = [{"id": 0}, {"id": "kept"}, {"id": "after"}]
+        assert without_hash(spool) == expected
+    with Spool.open(tmp_path, "slice") as spool:
+        assert without_hash(spool) == expected
+
+
+def test_a_read_only_folder_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(SpoolError, match="cannot be written"):
+        Spool.open(tmp_path / "file", "slice")
+
+
+def test_old_spools_that_nobody_uses_are_swept(tmp_path: Path) -> None:
+    for name in ("old", "young", "used"):
+        with Spool.open(tmp_path, name) as spool:
+            spool.note(fact=1)
+    for name in ("old", "used"):
+        os.utime(tmp_path / name / "journal", (1, 1))
+    with Spool.open(tmp_path, "used", resume_within=1e12):
+        os.utime(tmp_path / "used" / "journal", (1, 1))
+        assert sweep(tmp_path) == ["old"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["used", "young"]
+
+
+def test_a_lone_surrogate_is_kept() -> None:
+    assert msgspec.json.decode(encode_record({"a": 1}))["a"] == 1
+    assert b"\\ud800" in encode_record({"a": "\ud800"})
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+records = st.dictionaries(st.text(), json_values, max_size=5)
+
+
+@given(record=records)
+def test_the_hash_does_not_depend_on_the_order_of_keys(record: dict) -> None:
+    turned = dict(reversed(list(record.items())))
+    assert encode_record(record) == encode_record(turned)
+
+
+@given(rows=st.lists(records, max_size=8), cut=st.integers(0, 8))
+def test_schemas_of_parts_merge_to_the_schema_of_the_whole(rows: list[dict], cut: int) -> None:
+    whole, one, other = Recorder(), Recorder(), Recorder()
+    whole.observe(rows)
+    one.observe(rows[:cut])
+    other.observe(rows[cut:])
+    one.root.merge(other.root)
+    assert comparable(one.root) == comparable(whole.root)
+    assert Node.from_json(whole.root.to_json()).to_json() == whole.root.to_json()
+
+
+def comparable(node: Node) -> object:
+    """Once a text was seen that is no date-time, whether date-times were seen as well is not recorded."""
+    mask = node.mask & ~Kind.INSTANT if node.mask & Kind.TEXT else node.mask
+    return (
+        mask,
+        {key: comparable(child) for key, child in node.fields.items()},
+        comparable(node.items) if node.items else None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (None, Kind.NULL),
+        (True, Kind.BOOL),
+        (2**53, Kind.INT),
+        (2**53 + 1, Kind.LONG),
+        (-(2**63), Kind.LONG),
+        (2**63, Kind.HUGE),
+        (2**127, Kind.VAST),
+        (0.5, Kind.FLOAT),
+        ("2024-01-01T00:00:00Z", Kind.INSTANT),
+        ("2024-01-01T00:00:00.123456789Z", Kind.TEXT),
+        ("2024-02-30T00:00:00Z", Kind.TEXT),
+        ("2024-01-01", Kind.TEXT),
+        ({}, Kind.OBJECT),
+        ([], Kind.LIST),
+    ],
+)
+def test_each_kind_has_its_bit(value: object, kind: Kind) -> None:
+    recorder = Recorder()
+    recorder.observe([{"x": value}])
+    assert recorder.root.fields["x"].mask == kind
+
+
+def test_instants_are_date_times_with_a_t() -> None:
+    assert is_instant("2024-01-01T12:30+02:00")
+    assert is_instant("2024-01-01T12:30:00.5")
+    assert not is_instant("2024-01-01 12:30:00")
+    assert not is_instant("not a date-time at all")
