@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -113,6 +114,22 @@ def reveal(value: Any, where: str | None = None) -> Any:
     except LookupError as error:
         missing = str(error.args[0])
     raise ConfigError(missing, where=where, hint="Set it where the run executes, or name another one.")
+
+
+def fill_address(address: str, where: str | None = None) -> str:
+    """An address with its environment variables filled in. A host is no secret, so a variable that stands before the
+    path is not concealed; one in the path or the query is.
+
+    Raises:
+        ConfigError: An environment variable is not set.
+    """
+    match = _ENV.search(address)
+    if match is None or "/" in address[: match.start()].replace("://", ""):
+        return str(reveal(address, where))
+    value = os.environ.get(match[1])
+    if value is None:
+        return str(reveal(match[0], where))
+    return value.strip() + fill_address(f"//{address[match.end() :]}", where)[2:]
 
 
 def _reveal(value: Any) -> Any:

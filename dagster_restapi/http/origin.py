@@ -1,0 +1,151 @@
+"""Whom credentials may be shown to, and URLs that can be shown to anyone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+
+from dagster_restapi.config.values import is_sensitive
+from dagster_restapi.errors import RequestError
+from dagster_restapi.secrets import MASK, redact
+
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Scheme, host and port: what a credential belongs to."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + ("" if _PORTS.get(self.scheme) == self.port else f":{self.port}")
+
+
+def origin_of(url: str) -> Origin:
+    """The origin of an absolute http(s) URL.
+
+    Raises:
+        RequestError: It is none.
+    """
+    try:
+        parts = urlsplit(url)
+        scheme, host, port = parts.scheme.lower(), (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        scheme, host, port = "", "", None
+    if scheme not in _PORTS or not host or "\\" in url.split("?", 1)[0]:
+        raise RequestError(
+            "this is no URL that can be requested",
+            where=safe_url(url),
+            hint="URLs begin with http:// or https:// and a host; check base_url, path, and the links in the answers.",
+        )
+    return Origin(scheme, host, _PORTS[scheme] if port is None else port)
+
+
+class Trust:
+    """The API's own origin and the hosts that the configuration adds to it.
+
+    Args:
+        base_url: The client's base URL, filled in; may be empty.
+        allowed_hosts: `host`, `host:port`, `*.domain`, each also with a scheme in front.
+    """
+
+    def __init__(self, base_url: str, allowed_hosts: Sequence[str]) -> None:
+        self.home = origin_of(base_url) if base_url else None
+        self._allowed = [_allowed(entry) for entry in allowed_hosts]
+
+    def trusts(self, origin: Origin) -> bool:
+        """Whether credentials may go there: the API's own origin (also https where it is http), or an allowed host."""
+        home = self.home
+        if home == origin:
+            return True
+        if home and home.host == origin.host and (home.scheme, origin.scheme) == ("http", "https"):
+            return home.port == origin.port or (home.port, origin.port) == (80, 443)
+        return any(_matches(entry, origin) for entry in self._allowed)
+
+    def check(self, url: str, where: str) -> None:
+        """Lets a request pass whose URL came from a link or a path.
+
+        Raises:
+            RequestError: It would go elsewhere, or from https to http.
+        """
+        origin = origin_of(url)
+        self.check_scheme(origin, url, where)
+        if self.trusts(origin):
+            return
+        raise RequestError(
+            f"the request would go to {origin}, which is not the API's own address ({self.home or 'no base_url'})",
+            where=f"{where} {safe_url(url)}".strip(),
+            hint=f'If the credentials may be sent there, add "{_entry(origin)}" to the client\'s allowed_hosts.',
+        )
+
+    def check_scheme(self, origin: Origin, url: str, where: str) -> None:
+        """Refuses http where the client is on https.
+
+        Raises:
+            RequestError: Just that.
+        """
+        if self.home and self.home.scheme == "https" and origin.scheme == "http":
+            raise RequestError(
+                "the request would go from https to http, where everyone can read it",
+                where=f"{where} {safe_url(url)}".strip(),
+                hint="The link or redirect comes from the API; if the API can really only do http, say so in base_url.",
+            )
+
+
+def _allowed(entry: str) -> tuple[str | None, str, int | None]:
+    scheme, _, rest = entry.rstrip("/").rpartition("://")
+    parts = urlsplit(f"//{rest.removeprefix('*')}")
+    host = (parts.hostname or "").lower()
+    return scheme.lower() or None, f"*{host}" if rest.startswith("*") else host, parts.port
+
+
+def _matches(entry: tuple[str | None, str, int | None], origin: Origin) -> bool:
+    scheme, host, port = entry
+    named = origin.host.endswith(host[1:]) if host.startswith("*") else origin.host == host
+    return named and scheme in (None, origin.scheme) and port in (None, origin.port)
+
+
+def _entry(origin: Origin) -> str:
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    return host if _PORTS[origin.scheme] == origin.port else f"{host}:{origin.port}"
+
+
+def without_userinfo(url: str) -> tuple[str, str | None]:
+    """The URL without `user:password@`, and what stood there."""
+    scheme, separator, rest = url.partition("://")
+    end = min((rest.find(mark) for mark in "/?#" if mark in rest), default=len(rest))
+    userinfo, at, host = rest[:end].rpartition("@")
+    if not separator or not at:
+        return url, None
+    return f"{scheme}://{host}{rest[end:]}", userinfo
+
+
+def safe_url(url: str) -> str:
+    """The URL for messages: no user info, no value of a parameter that is named like a credential, no known secret."""
+    url, _ = without_userinfo(url)
+    head, mark, query = url.partition("?")
+    if mark:
+        query = _QUERY_VALUE.sub(lambda m: f"{m[1]}{MASK}" if is_sensitive(m[2]) else m[0], query)
+    return redact(f"{head}{mark}{query}")
+
+
+_QUERY_VALUE = re.compile(r"(([^&=#]+)=)[^&#]*")
+
+
+def without_secrets(url: str, names: frozenset[str]) -> str:
+    """The URL without those query parameters that carry a known secret or have one of the names.
+
+    For a redirect to a stranger, and for URLs that are kept: the credentials are put in again when a request is sent.
+    """
+    parts: SplitResult = urlsplit(url)
+    if not parts.query:
+        return url
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    kept = [(name, value) for name, value in pairs if name not in names and redact(value) == value]
+    return url if len(kept) == len(pairs) else urlunsplit(parts._replace(query=urlencode(kept)))

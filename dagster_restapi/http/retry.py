@@ -1,0 +1,131 @@
+"""When a request is sent again, and after which wait: our own backoff, or what the server asks for.
+
+Written by hand, not with stamina or tenacity: those count attempts of a function, here a wait that the server asks for
+is no attempt, holds up every thread of the session, and ends at once when the run is terminated.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from dagster_restapi.config.client import RetryConfig
+
+REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
+_SECONDARY = (b"secondary rate limit", b"api rate limit exceeded", b"abuse detection")  # GitHub's texts, in lower case
+_A_MINUTE = 60.0  # what GitHub asks for where it names no time
+_IETF_RESET = re.compile(r"(?:^|[;,\s])(?:t|reset)\s*=\s*(\d+)", re.IGNORECASE)
+_IETF_LEFT = re.compile(r"(?:^|[;,\s])(?:r|remaining)\s*=\s*(\d+)", re.IGNORECASE)
+_RESETS = ("x-ratelimit-reset", "x-rate-limit-reset", "ratelimit-reset", "x-ratelimit-reset-after")
+_LEFT = ("x-ratelimit-remaining", "x-rate-limit-remaining", "ratelimit-remaining")
+
+
+def is_transient(status: int) -> bool:
+    """Whether a later try may succeed: 408, 425, 429 and everything from 500 on."""
+    return status >= 500 or status in (408, 425, 429)
+
+
+def told_wait(status: int, headers: Mapping[str, str], body: bytes) -> tuple[float, str] | None:
+    """How many seconds the server asks to wait, and in which words; None where it does not.
+
+    `Retry-After` in both forms (RFC 9110, 10.2.3), `X-RateLimit-Reset` as epoch seconds or seconds to go, the
+    `RateLimit` fields of the IETF draft, and GitHub's limits, which come as 403. Times of day are measured against the
+    answer's own `Date`, so that a wrong clock on either side does no harm.
+    """
+    if status < 400:
+        return None
+    after = headers.get("retry-after")
+    if after is not None and (is_transient(status) or status == 403):
+        wait = _seconds(after, headers)
+        if wait is not None and wait > 0:
+            return wait, f"status {status}, Retry-After: {after}"
+    if status == 429 or (status in (403, 503) and _exhausted(headers)):
+        for name in _RESETS:
+            wait = _seconds(headers.get(name), headers)
+            if wait is not None and wait > 0:
+                return wait, f"status {status}, {name}: {headers[name]}"
+        match = _IETF_RESET.search(headers.get("ratelimit", ""))
+        if match and int(match[1]) > 0:
+            return float(match[1]), f"status {status}, RateLimit: {headers['ratelimit']}"
+    if status in (403, 429) and any(text in body[:4096].lower() for text in _SECONDARY):
+        return _A_MINUTE, f"status {status}, a secondary rate limit"
+    return None
+
+
+def _exhausted(headers: Mapping[str, str]) -> bool:
+    left = _IETF_LEFT.search(headers.get("ratelimit", ""))
+    return any(headers.get(name, "").strip() == "0" for name in _LEFT) or bool(left and int(left[1]) == 0)
+
+
+def _seconds(value: str | None, headers: Mapping[str, str]) -> float | None:
+    """Reads seconds to go, seconds or milliseconds since 1970, or a date."""
+    if value is None:
+        return None
+    try:
+        number = float(value.split(",")[0].split(";")[0])
+    except ValueError:
+        moment = _moment(value)
+        return None if moment is None else moment - _now(headers)
+    if number > 1e11:
+        return number / 1000 - _now(headers)
+    return number - _now(headers) if number > 1e8 else number
+
+
+def _moment(value: str) -> float | None:
+    try:
+        return parsedate_to_datetime(value).timestamp()
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _now(headers: Mapping[str, str]) -> float:
+    stated = _moment(headers["date"]) if "date" in headers else None
+    return time.time() if stated is None else stated
+
+
+class Attempts:
+    """The tries of one request.
+
+    Args:
+        policy: The retry settings in force.
+        method: The request's method.
+    """
+
+    def __init__(self, policy: RetryConfig, method: str) -> None:
+        self.policy = policy
+        self.failed = 0
+        self.told = 0
+        self._started = time.monotonic()
+        self._repeatable = policy.idempotent or method in REPEATABLE
+
+    @property
+    def seconds(self) -> float:
+        """Since the first try."""
+        return time.monotonic() - self._started
+
+    def may_repeat(self, *, acted: bool) -> bool:
+        """Whether the request may be sent again. `acted`: the server may have carried it out."""
+        return self._repeatable or not acted
+
+    def backoff(self) -> float | None:
+        """Counts a failed try; the seconds to wait before the next one, or None to give up."""
+        self.failed += 1
+        if self.failed >= self.policy.attempts:
+            return None
+        delay = min(self.policy.backoff * 2.0 ** (self.failed - 1), self.policy.max_delay)
+        delay = min(delay * (1 + self.policy.jitter * random.random()), self.policy.max_delay)
+        return delay if self.seconds + delay <= self.policy.total else None
+
+    def obey(self, wait: float) -> bool:
+        """Whether to wait as long as the server asks: not beyond `total`, and not for ever in small portions."""
+        self.told += 1
+        return self.seconds + wait <= self.policy.total and self.told <= 20 * self.policy.attempts

@@ -1,0 +1,177 @@
+"""One exchange on the wire: connections that can be cut, and bodies that are whole, bounded and decompressed."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import weakref
+import zlib
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from dagster_restapi.http.faults import Fault
+
+CONNECTIONS = 64  # kept alive per host: as many as a step has threads
+_CHUNK = 2**20
+_GZIP = b"\x1f\x8b"
+
+
+class Sockets:
+    """The open sockets of a session, so that a run that is terminated does not wait for an answer."""
+
+    def __init__(self) -> None:
+        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._mutex = threading.Lock()
+
+    def add(self, sock: socket.socket) -> None:
+        """Remembers a socket as long as it lives."""
+        with self._mutex:
+            self._open.add(sock)
+
+    def cut(self) -> None:
+        """Ends every read and write that is under way; the threads in them get a connection error."""
+        with self._mutex:
+            sockets = list(self._open)
+        for sock in sockets:
+            try:
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except OSError:
+                continue  # closed already
+
+
+def _pool(kind: type[Any], sockets: Sockets) -> type[Any]:
+    made: Any = kind.ConnectionCls
+
+    class Connection(made):  # type: ignore[misc]
+        def connect(self) -> None:
+            super().connect()
+            if self.sock is not None:
+                sockets.add(self.sock)
+
+    return type(kind.__name__, (kind,), {"ConnectionCls": Connection})
+
+
+class Adapter(HTTPAdapter):
+    """requests' adapter with enough connections, all of them known to `sockets`."""
+
+    def __init__(self, sockets: Sockets) -> None:
+        self._pools = {"http": _pool(HTTPConnectionPool, sockets), "https": _pool(HTTPSConnectionPool, sockets)}
+        super().__init__(pool_connections=16, pool_maxsize=CONNECTIONS)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = self._pools
+        return manager
+
+
+class PlainSession(requests.Session):
+    """requests' session without its own redirects: where they may lead is decided beside the credentials."""
+
+    def __init__(self, sockets: Sockets) -> None:
+        super().__init__()
+        self.mount("http://", Adapter(sockets))
+        self.mount("https://", Adapter(sockets))
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
+
+
+def read_body(response: requests.Response, limit: int) -> tuple[bytes, int] | Fault:
+    """The whole body, decompressed, and its length on the wire.
+
+    Args:
+        response: Sent with `stream=True`.
+        limit: Bytes that are accepted, on the wire and after decompression.
+
+    Raises:
+        urllib3.exceptions.HTTPError, OSError: The connection broke, or the body is shorter than announced.
+    """
+    raw = response.raw
+    if response._content_consumed:  # type: ignore[attr-defined]  # an auth hook or a user's adapter has read it already
+        data = response.content
+        return (data, len(data)) if len(data) <= limit else _too_large(limit)
+    announced = response.headers.get("content-length", "")
+    length = int(announced) if announced.isdigit() and response.request.method != "HEAD" else None
+    if length is not None and length > limit:
+        return _too_large(limit)
+    if length is not None:
+        data = raw.read(decode_content=False)
+        if len(data) < length and response.status_code not in (204, 304):
+            raise urllib3.exceptions.IncompleteRead(len(data), length - len(data))
+    else:
+        chunks: list[bytes] = []
+        size = 0
+        while chunk := raw.read(_CHUNK, decode_content=False):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                return _too_large(limit)
+        data = b"".join(chunks)
+    plain = _decompressed(data, response.headers.get("content-encoding", ""), limit)
+    return plain if isinstance(plain, Fault) else (plain, len(data))
+
+
+def _too_large(limit: int) -> Fault:
+    return Fault(
+        f"the body is larger than max_response_bytes ({limit:,} bytes)",
+        "Ask for smaller pages, or raise `max_response_bytes` of the client.",
+        transient=False,
+        broken=True,
+    )
+
+
+def _decompressed(data: bytes, encodings: str, limit: int) -> bytes | Fault:
+    for encoding in reversed([name.strip().lower() for name in encodings.split(",")]):
+        if encoding in ("", "identity") or not data:
+            continue
+        if encoding in ("gzip", "x-gzip", "deflate"):
+            plain = _inflate(data, encoding, limit)
+            if isinstance(plain, Fault):
+                return plain
+            data = plain
+        else:
+            return Fault(
+                f"the body is compressed as {encoding[:20]}, which was not asked for",
+                'Leave the header "Accept-Encoding" out of `headers`.',
+                transient=False,
+                broken=True,
+            )
+    if data.startswith(_GZIP):  # compressed without a header that says so, or twice; no JSON begins like this
+        return _inflate(data, "gzip", limit)
+    return data
+
+
+def _inflate(data: bytes, encoding: str, limit: int) -> bytes | Fault:
+    """gzip (also in several members) or deflate (with and without zlib's header), never more than `limit`."""
+    if encoding != "deflate" and not data.startswith(_GZIP):
+        return data  # said to be compressed, but is not
+    plain = bytearray()
+    try:
+        while data:
+            worker = zlib.decompressobj(_window(data))
+            plain += worker.decompress(data, limit + 1 - len(plain))
+            if len(plain) > limit:
+                return _too_large(limit)
+            if not worker.eof:
+                return Fault("the compressed body is cut off", "The server, or a proxy between, cuts answers short.")
+            data = worker.unused_data.lstrip(b"\0")
+    except zlib.error:
+        if not plain:
+            return Fault("the compressed body is damaged", "The server, or a proxy between, garbles answers.")
+    return bytes(plain)
+
+
+def _window(data: bytes) -> int:
+    """zlib's word for the format: gzip, zlib, or raw."""
+    if data.startswith(_GZIP):
+        return 31
+    return 15 if len(data) > 1 and data[0] & 0x0F == 8 and (data[0] << 8 | data[1]) % 31 == 0 else -15
