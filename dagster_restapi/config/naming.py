@@ -30,3 +30,8 @@ def normalize(name: str) -> str:
 def normalize_table(name: str) -> str:
     """A table's name in snake_case. `__`, which separates a child table from its parent, stays."""
     return "__".join(normalize(part) for part in name.strip().split("__") if part) or "x"
+
+
+def asset_name(table: str) -> str:
+    """The name under which Dagster knows a table: what is no letter, digit or underscore becomes an underscore."""
+    return _ODD.sub("_", table)

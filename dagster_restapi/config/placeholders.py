@@ -159,6 +159,24 @@ def found(value: Any) -> Iterator[Placeholder]:
             yield from found(item)
 
 
+def bind(text: str, values: Mapping[str, str]) -> tuple[str, frozenset[str]]:
+    """The template with `{name}` replaced by the template under that name, and the names that were replaced."""
+    used = set()
+
+    def replaced(match: re.Match[str]) -> str:
+        if match[1] is None or match[1] not in values:
+            return match[0]
+        used.add(match[1])
+        return values[match[1]]
+
+    return _TOKEN.sub(replaced, text), frozenset(used)
+
+
+def inner_names(text: str) -> list[str]:
+    """What stands between single braces, whether it is a placeholder or not."""
+    return [match[1] for match in _TOKEN.finditer(text) if match[1] is not None]
+
+
 def names(value: Any) -> frozenset[Placeholder]:
     """The distinct placeholders in the value. Raises what `found` raises."""
     return frozenset(found(value))

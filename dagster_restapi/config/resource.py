@@ -104,6 +104,8 @@ class FreshnessConfig(Settings):
 
 
 def _one_or_many(value: Any) -> Any:
+    if not isinstance(value, (str, list, tuple)):
+        raise ValueError("must be a text or a list of texts")  # noqa: TRY004 - pydantic adds the path to a ValueError
     return [value] if isinstance(value, str) else value
 
 

@@ -1,0 +1,324 @@
+"""From a configuration to one plan per resource, parents first; whatever does not fit together is told here."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from dagster_restapi.config.fingerprint import fingerprint
+from dagster_restapi.config.mistakes import Mistake, refuse
+from dagster_restapi.config.naming import asset_name, normalize, normalize_table
+from dagster_restapi.config.partitions import DynamicPartitions, StaticPartitions, TimePartitions, TwoDimensions
+from dagster_restapi.config.placeholders import nearest
+from dagster_restapi.config.resolve import Resolved, resolve
+from dagster_restapi.config.resource import PreviewConfig, ResourceConfig
+from dagster_restapi.config.table import SchemaContract, WriteDisposition
+from dagster_restapi.config.unbuilt import UNBUILT
+from dagster_restapi.model import Parent, Plan, TablePlan
+
+if TYPE_CHECKING:
+    from dagster_restapi.config.client import ClientConfig
+    from dagster_restapi.config.resource import PartitionsConfig
+    from dagster_restapi.config.source import RestApiConfig
+
+_FIRST_VALUES = {  # placeholder -> the setting that gives it a value when there is no cursor yet
+    "start_value": "initial_value",
+    "initial_value": "initial_value",
+    "last_value": "initial_value",
+    "end_value": "end_value",
+}
+
+
+def plan(config: RestApiConfig, *, partitioned: bool = False) -> dict[str, Plan]:
+    """One plan per resource, by name, parents before their children, otherwise in the configuration's order.
+
+    Args:
+        config: A configuration.
+        partitioned: Whether the assets get partitions from elsewhere, so that `{partition.…}` may stand for something.
+
+    Raises:
+        ConfigError: The resources do not fit together, or ask for what is not built.
+    """
+    resolved = _resolve(config)
+    found = [*_fit(resolved), *_ready(resolved, config.client, partitioned)]
+    refuse(found, config, config.origin)
+    _warn_of_child_tables(resolved)
+    plans: dict[str, Plan] = {}
+    for item in _parents_first(resolved):
+        plans[item.name] = _plan(item, config.client, plans)
+    return plans
+
+
+def mistakes_in(config: RestApiConfig) -> list[Mistake]:
+    """What is wrong between the parts of a configuration whose parts are right."""
+    return list(_fit(_resolve(config)))
+
+
+def _resolve(config: RestApiConfig) -> list[Resolved]:
+    return [
+        resolve(resource, index, config.resource_defaults, config.client)
+        for index, resource in enumerate(config.resources)
+    ]
+
+
+# ---- do the parts fit together ---------------------------------------------------------------------------------------
+def _fit(resolved: list[Resolved]) -> Iterator[Mistake]:
+    yield from _names(resolved)
+    for item in resolved:
+        yield from item.mistakes
+        yield from _parents(item, [other.name for other in resolved])
+        yield from _incremental_values(item)
+        yield from _partition_values(item)
+        yield from _keys(item)
+    yield from _cycles(resolved)
+
+
+def _names(resolved: list[Resolved]) -> Iterator[Mistake]:
+    """Resources, tables and assets each have a name of their own, whatever is done to names."""
+    names: dict[str, Resolved] = {}
+    tables: dict[str, Resolved] = {}
+    for item in resolved:
+        first = names.setdefault(item.name, item)
+        if first is not item:
+            yield Mistake((*item.path, "name"), f"resources[{first.path[1]}] has the same name")
+            continue
+        if item.settings.selected is False:
+            continue
+        place = (*item.path, "table_name" if item.settings.table_name else "name")
+        table = table_of(item.settings)
+        if table.lower().startswith("_restapi"):
+            yield Mistake(place, "names that begin with _restapi are the library's own")
+        first = tables.setdefault(asset_name(table).lower(), item)
+        if first is not item:
+            meeting = table if table == table_of(first.settings) else asset_name(table)
+            yield Mistake(
+                place,
+                f"the resources {first.name!r} and {item.name!r} meet in the name {meeting!r}",
+                "Set `table_name` of one of them.",
+            )
+
+
+def table_of(settings: ResourceConfig) -> str:
+    """The name of a resource's root table."""
+    name = settings.table_name or settings.name
+    return name if settings.naming == "as_is" else normalize_table(name)
+
+
+def _parents(item: Resolved, names: list[str]) -> Iterator[Mistake]:
+    for use in item.uses:
+        if use.placeholder.kind == "resources" and use.placeholder.parts[0] not in names:
+            missing = use.placeholder.parts[0]
+            near = nearest(missing, [name for name in names if name != item.name], "`{}`")
+            yield Mistake(use.place, f"there is no resource {missing!r}", near or f"There are {', '.join(names)}.")
+    if len(item.parents) > 1 and set(item.parents) <= set(names):
+        yield Mistake(
+            (*item.path, "endpoint"),
+            f"placeholders speak of {len(item.parents)} parents, {', '.join(item.parents)}; a resource has one",
+            "Bring the other's fields along with `include_from_parent` on the way.",
+        )
+    if item.settings.include_from_parent and not item.parents:
+        yield Mistake(
+            (*item.path, "include_from_parent"),
+            "the resource has no parent",
+            "A parent is named by a placeholder in the endpoint: {resources.<name>.<field>}.",
+        )
+
+
+def _cycles(resolved: list[Resolved]) -> Iterator[Mistake]:
+    """Each circle once, at its first resource."""
+    items = {item.name: item for item in resolved}
+    told: set[str] = set()
+    for item in resolved:
+        chain = [item.name]
+        while (parents := items[chain[-1]].parents) and parents[0] in items and parents[0] not in chain:
+            chain.append(parents[0])
+        if parents and parents[0] == item.name and item.name not in told:
+            told.update(chain)
+            circle = " → ".join([*chain, item.name])
+            yield Mistake((*item.path, "endpoint"), f"the resource waits for itself: {circle}")
+
+
+def _incremental_values(item: Resolved) -> Iterator[Mistake]:
+    settings = item.endpoint.incremental if item.endpoint else None
+    for use in item.uses:
+        if use.placeholder.kind != "incremental":
+            continue
+        if settings is None:
+            window = isinstance(item.settings.partitions, TimePartitions)
+            yield Mistake(
+                use.place,
+                f"{use.placeholder} needs the endpoint's `incremental`, and there is none",
+                "A partition's window is {partition.start} and {partition.end}." if window else None,
+            )
+            continue
+        source = _FIRST_VALUES[use.placeholder.parts[0]]
+        if not use.alone and getattr(settings, source) is None and item.settings.partitions is None:
+            yield Mistake(
+                use.place,
+                f"{use.placeholder} stands within a text and has no value on the first run",
+                f"Give `{source}` in `incremental`.",
+            )
+
+
+def _partition_values(item: Resolved) -> Iterator[Mistake]:
+    partitions = item.settings.partitions
+    if partitions is None:
+        return
+    there = _partition_parts(partitions)
+    for use in item.uses:
+        if use.placeholder.kind == "partition" and use.placeholder.parts not in there:
+            spelled = ", ".join("{partition." + ".".join(parts) + "}" for parts in there)
+            yield Mistake(use.place, f"the resource's partitions have no {use.placeholder}", f"There are {spelled}.")
+
+
+def _partition_parts(partitions: PartitionsConfig) -> list[tuple[str, ...]]:
+    match partitions:
+        case TimePartitions():
+            return [("key",), ("start",), ("end",)]
+        case StaticPartitions() | DynamicPartitions():
+            return [("key",)]
+        case TwoDimensions():
+            window = any(isinstance(part, TimePartitions) for part in partitions.dimensions.values())
+            keys = [("keys", name) for name in partitions.dimensions]
+            return [("key",), *keys, *([("start",), ("end",)] if window else [])]
+
+
+def _keys(item: Resolved) -> Iterator[Mistake]:
+    """A merge needs something to merge by; dlt would append without a word."""
+    disposition = item.settings.write_disposition or WriteDisposition()
+    if disposition.disposition != "merge" or disposition.strategy == "scd2":
+        return
+    place = (*item.path, "write_disposition")
+    if _key(item.settings, "primary_key"):
+        return
+    if disposition.strategy in ("upsert", "insert-only"):
+        yield Mistake(place, f"the strategy {disposition.strategy} needs a `primary_key`")
+    elif not _key(item.settings, "merge_key"):
+        yield Mistake(place, "merge needs a `primary_key` or a `merge_key`", "Or use `append`.")
+
+
+# ---- can it be run as it is ------------------------------------------------------------------------------------------
+def _ready(resolved: list[Resolved], client: ClientConfig, partitioned: bool) -> Iterator[Mistake]:
+    for item in resolved:
+        for setting, reason in UNBUILT.items():
+            if getattr(item.settings, setting) is not None:
+                yield Mistake((*item.path, setting), reason)
+        if not partitioned and item.settings.partitions is None:
+            for use in item.uses:
+                if use.placeholder.kind == "partition":
+                    yield Mistake(use.place, f"{use.placeholder} needs `partitions`, and the resource has none")
+        if item.endpoint and not client.base_url and not _absolute(item.endpoint.path or ""):
+            yield Mistake(("client", "base_url"), "is missing", "Where do the paths begin? https://api.example.com/")
+
+
+def _absolute(path: str) -> bool:
+    return path.lower().startswith(("http:", "https:", "{env.", "{resources."))
+
+
+def _warn_of_child_tables(resolved: list[Resolved]) -> None:
+    """Tells of tables that might be taken for a list of another resource; whether they meet depends on the data."""
+    roots = {table_of(item.settings): item for item in resolved if item.settings.selected is not False}
+    for table, item in roots.items():
+        parent = next((other for root, other in roots.items() if table.startswith(f"{root}__")), None)
+        if parent and parent.settings.nested in (None, "tables") and parent.settings.max_table_nesting != 0:
+            warnings.warn(
+                f"the table {table!r} of resource {item.name!r} has the name that a list in {parent.name!r} would get; "
+                "a load that brings such a list will fail. Set `table_name` of one of them.",
+                stacklevel=3,
+            )
+
+
+# ---- plans -----------------------------------------------------------------------------------------------------------
+def _parents_first(resolved: list[Resolved]) -> list[Resolved]:
+    items = {item.name: item for item in resolved}
+    order: dict[str, Resolved] = {}
+
+    def place(item: Resolved) -> None:
+        for name in item.parents:
+            place(items[name])
+        order.setdefault(item.name, item)
+
+    for item in resolved:
+        place(item)
+    return list(order.values())
+
+
+def _plan(item: Resolved, client: ClientConfig, plans: Mapping[str, Plan]) -> Plan:
+    settings = item.settings
+    table, parent = _table(item), _parent(item, plans)
+    walked = plans[parent.resource].fingerprint if parent and not parent.stored else None
+    steps = tuple(settings.processing_steps or ())
+    return Plan(
+        name=item.name,
+        client=client,
+        endpoint=item.endpoint,
+        rows=settings.rows,
+        table=table,
+        parent=parent,
+        selected=settings.selected is not False,
+        steps=steps,
+        concurrency=settings.concurrency or (1 if settings.parallelized is False else 8),
+        on_error=settings.on_error or "fail",
+        partitions=settings.partitions,
+        preview=settings.preview or PreviewConfig(),
+        description=settings.description,
+        group_name=settings.group_name,
+        owners=tuple(settings.owners or ()),
+        tags=dict(settings.tags or {}),
+        automation=settings.automation,
+        freshness=settings.freshness,
+        fingerprint=fingerprint(
+            item.name,
+            [client.base_url, client.headers, client.auth, client.error_rules],
+            item.endpoint.model_copy(update={"retry": None}) if item.endpoint else settings.rows,
+            [table, parent, walked, steps, settings.partitions],
+        ),
+    )
+
+
+def _parent(item: Resolved, plans: Mapping[str, Plan]) -> Parent | None:
+    if not item.parents:
+        return None
+    name = item.parents[0]
+    fields = (use.placeholder.parts[1] for use in item.uses if use.placeholder.kind == "resources")
+    return Parent(
+        resource=name,
+        fields=tuple(dict.fromkeys(fields)),
+        include=tuple(dict.fromkeys(item.settings.include_from_parent or ())),
+        stored=plans[name].selected,
+    )
+
+
+def _table(item: Resolved) -> TablePlan:
+    settings = item.settings
+    disposition = settings.write_disposition or WriteDisposition()
+    defaults = TablePlan(resource=item.name, table=table_of(settings))
+    valid_from, valid_to = disposition.validity_column_names or (defaults.valid_from, defaults.valid_to)
+    incremental = item.endpoint.incremental if item.endpoint else None
+    return TablePlan(
+        resource=item.name,
+        table=defaults.table,
+        disposition=disposition.disposition,
+        strategy=disposition.strategy or defaults.strategy,
+        primary_key=_key(settings, "primary_key"),
+        merge_key=_key(settings, "merge_key"),
+        hints=dict(settings.columns or {}),
+        contract=(settings.schema_contract or SchemaContract()).contract,
+        max_nesting=settings.max_table_nesting,
+        nested=settings.nested or defaults.nested,
+        naming=settings.naming or defaults.naming,
+        allow_empty=bool(settings.allow_empty),
+        cursor_path=incremental.cursor_path if incremental else None,
+        valid_from=valid_from,
+        valid_to=valid_to,
+    )
+
+
+def _key(settings: ResourceConfig, kind: str) -> tuple[str, ...]:
+    """The columns of a key: those that the resource names, then those that hints mark; each once."""
+    hinted = [name for name, hint in (settings.columns or {}).items() if getattr(hint, kind)]
+    spelled: dict[str, str] = {}
+    for name in (*(getattr(settings, kind) or ()), *hinted):
+        spelled.setdefault(name if settings.naming == "as_is" else normalize(name), name)
+    return tuple(spelled.values())
