@@ -24,6 +24,10 @@ def _checked_path(path: str | None) -> str | None:
 
 
 class _Paginator(Settings):
+    repeated_page: Literal["fail", "allow"] = "fail"
+    """What it means that a page has the same rows as the one before it: a server that does not page (`fail`), or rows
+    that are alike (`allow`)."""
+
     @field_validator("next_url_path", "cursor_path", "total_path", "has_more_path", mode="after", check_fields=False)
     @classmethod
     def _is_jsonpath(cls, path: str | None) -> str | None:
@@ -293,7 +297,9 @@ def _from_dlt(paginator: Any) -> Any:
 
 def _from_options(options: dict[str, Any]) -> Any:
     """The model that `options` describe. The models' own checks name the option that is wrong."""
-    name = str(options.pop("type", None) or "auto")
+    if not options.get("type") and options:
+        raise ValueError(f"the paginator has options ({', '.join(map(str, options))}) but no `type` that takes them")
+    name = str(options.pop("type", "auto"))
     name = _OLDER_TYPES.get(name, name)
     if name in _registered:
         return CustomPaginator(type=name, options=options)
@@ -304,8 +310,6 @@ def _from_options(options: dict[str, Any]) -> Any:
             f"unknown paginator type {name!r}; "
             + (f"did you mean {near[0]!r}?" if near else f"known types: {', '.join(known)}")
         )
-    if name == "auto" and options:
-        raise ValueError(f"the paginator has options ({', '.join(map(str, options))}) but no `type` that takes them")
     older = _OLDER_OPTIONS.get(name, {})
     return {"type": name, **{older.get(key, key): item for key, item in options.items()}}
 
