@@ -67,7 +67,8 @@ def serve(folder: Path, port: int) -> int:
         address = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "dagster", "dev", "-w", str(folder / "workspace.yaml")]
         command += ["-h", "127.0.0.1", "-p", str(port), "--log-level", "warning"]
-        process = subprocess.Popen(command, cwd=folder, start_new_session=True)  # its own group, to end it as a whole
+        quiet = {**os.environ, "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded"}
+        process = subprocess.Popen(command, cwd=folder, env=quiet, start_new_session=True)  # a group, to end it whole
         try:
             if wait_until_up(address, process):
                 lines = ["", f"Dagster's UI    {address}", f"The sample API  {api.url}", "Ctrl-C stops both.", ""]
