@@ -13,6 +13,7 @@ class Facts:
     """Counts and findings of one unit: of one walk, or of the walks of a few parents one after another.
 
     Attributes:
+        walk_pages: Pages of the walk under way, those that another unit fetched of it included.
         received: Records as the API sent them, before the processing steps and the cursor window.
         furthest: The furthest cursor value of the walk under way.
         cursors: (key, furthest) of each parent that is done, where the child has a cursor of its own.
@@ -21,6 +22,7 @@ class Facts:
     """
 
     pages: int = 0
+    walk_pages: int = 0
     walks: int = 0
     received: int = 0
     furthest: Any = None

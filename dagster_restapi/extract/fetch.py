@@ -141,7 +141,7 @@ class Fetch:
         if self._done(number):
             return
         writer = self._spool.writer(number)
-        facts = Facts.parse(writer.facts)
+        facts = Facts.parse(writer.facts or {"walk_pages": self._pages_fetched()})
         state = start if writer.state is None else writer.state
         self._walk(None, writer, facts, state, lambda next_page: next_page, spread=number == 0)
         writer.commit(None, facts.to_json(), done=True)
@@ -269,7 +269,7 @@ class Fetch:
         else:
             if facts.furthest is not None:
                 facts.cursors.append((row.key, facts.furthest))
-        facts.furthest = None
+        facts.furthest, facts.walk_pages = None, 0
         facts.walks += 1
         return facts
 
@@ -308,8 +308,10 @@ class Fetch:
         """
         range_ = self._range(row, facts)
         walk = self._walker.walk(self._plan, self._slice, row, range_)
-        for page in walk.pages(state, max_pages=self._slice.max_pages):
+        wanted = self._slice.max_pages
+        for page in walk.pages(state, max_pages=None if wanted is None else max(0, wanted - facts.walk_pages)):
             self._check_stop()
+            facts.walk_pages += 1
             self._take(page, row, writer, facts, range_)
             if page.next is None or (range_ is not None and range_.finished):
                 return
@@ -353,6 +355,9 @@ class Fetch:
     def _done(self, number: int) -> bool:
         unit = self._spool.units.get(number)
         return unit is not None and unit.done
+
+    def _pages_fetched(self) -> int:
+        return sum(unit.facts.get("pages", 0) for unit in self._spool.units.values())
 
     def _check_stop(self) -> None:
         if self._stop.is_set():
