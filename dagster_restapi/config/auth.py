@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import inspect
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -181,6 +182,12 @@ class JwtBearerAuth(Settings):
     """Headers of the token request."""
     default_token_expiration: Duration = 3600.0
     """How long an exchanged token holds when the answer has no `expires_in`."""
+
+    @model_validator(mode="after")
+    def _signs(self) -> JwtBearerAuth:
+        if importlib.util.find_spec("jwt") is None:
+            raise ValueError('auth "jwt_bearer" needs PyJWT: pip install "dagster-restapi[jwt]"')
+        return self
 
 
 class RegisteredAuth(Settings):

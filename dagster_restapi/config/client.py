@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import requests
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    WithJsonSchema,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 from dagster_restapi.config.actions import ErrorRule
 from dagster_restapi.config.auth import AuthConfig
 from dagster_restapi.config.paginators import PaginatorConfig
 from dagster_restapi.config.settings import Settings
-from dagster_restapi.config.values import Duration, Value
-from dagster_restapi.secrets import Secret
+from dagster_restapi.config.values import Duration, Value, hidden
+from dagster_restapi.secrets import Secret, conceal
+
+_USERINFO = re.compile(r"(https?://)([^/?#]*)@", re.IGNORECASE)
 
 
 class RetryConfig(Settings):
@@ -67,6 +77,18 @@ def _base_url(value: Any) -> Any:
     return value
 
 
+def _hidden_headers(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: hidden(name, item) for name, item in value.items()}
+
+
+def _hidden_userinfo(value: dict[str, Any]) -> dict[str, Any]:
+    """A proxy's URL with a literal password is a secret as a whole."""
+    return {
+        name: Secret(item) if isinstance(item, str) and "@" in item and "{env." not in item else item
+        for name, item in value.items()
+    }
+
+
 def _checked_url(value: str) -> str:
     if value and not value.startswith("{env.") and not re.match(r"https?://", value, re.IGNORECASE):
         raise ValueError("a base URL starts with http:// or https:// (or {env.NAME})")
@@ -83,7 +105,7 @@ class ClientConfig(Settings):
         WithJsonSchema({"type": "string", "examples": ["https://api.github.com/"]}),
     ] = ""
     """Where all paths begin. `{env.NAME}` stands for an environment variable."""
-    headers: dict[str, Value | None] = Field(default_factory=dict)
+    headers: Annotated[dict[str, Value | None], AfterValidator(_hidden_headers)] = Field(default_factory=dict)
     """Headers of every request. Values may hold `{env.NAME}`. They go to the API's host and `allowed_hosts` only."""
     auth: AuthConfig | None = None
     """The credentials of every request that has none of its own."""
@@ -103,7 +125,7 @@ class ClientConfig(Settings):
     """Whether the server's TLS certificate is checked, or the path of the authorities to check it with."""
     cert: str | tuple[str, str] | None = None
     """The client's TLS certificate: a file with certificate and key, or one file for each."""
-    proxies: dict[str, Value] = Field(default_factory=dict)
+    proxies: Annotated[dict[str, Value], AfterValidator(_hidden_userinfo)] = Field(default_factory=dict)
     """Proxy per scheme, as requests has it: `{https: "http://proxy:3128"}`. Without it, the environment's proxies."""
     allowed_hosts: list[str] = Field(default_factory=list)
     """Other hosts that may get the credentials, because the API's links lead there: `files.example.com`,
@@ -114,6 +136,21 @@ class ClientConfig(Settings):
     """The largest body that is accepted, before and after decompression."""
     error_rules: list[ErrorRule] = Field(default_factory=list)
     """How this API tells of faults in its own way; checked after those of the endpoint, in order."""
+
+    @model_validator(mode="after")
+    def _conceal_userinfo(self) -> ClientConfig:
+        match = _USERINFO.match(self.base_url)
+        if match and "{env." not in match[2]:
+            conceal(match[2], match[2].partition(":")[2])
+        return self
+
+    @field_serializer("base_url")
+    def _without_userinfo(self, value: str) -> str:
+        return _USERINFO.sub(r"\1", value)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, _USERINFO.sub(r"\1***@", value) if name == "base_url" else value
 
     @field_validator("session")
     @classmethod

@@ -82,10 +82,18 @@ def _text(value: Any) -> Any:
     return value
 
 
+def hidden(name: str, value: Any) -> Any:
+    """A literal text under a name that says it is a credential, as a Secret: it shows in no repr, dump or hash."""
+    if not isinstance(value, str) or "{env." in value or not is_sensitive(name):
+        return value
+    conceal_sensitive({name: value})
+    return Secret(value)
+
+
 def _nested(value: Any) -> Any:
     found = _reference(value)
     if isinstance(found, Mapping):
-        return {key: _nested(item) for key, item in found.items()}
+        return {key: hidden(str(key), _nested(item)) for key, item in found.items()}
     if isinstance(found, (list, tuple)):
         return [_nested(item) for item in found]
     return found
@@ -95,7 +103,8 @@ Value = Annotated[Annotated[str | Secret, Field(union_mode="left_to_right")], Be
 """A text in which `{env.X}` stands for an environment variable, or a reference to one."""
 
 Values = Annotated[Any, BeforeValidator(_nested)]
-"""JSON whose texts may hold `{env.X}` and whose values may be references to environment variables."""
+"""JSON whose texts may hold `{env.X}` and whose values may be references to environment variables. Literal texts under
+names of credentials become Secrets."""
 
 
 def reveal(value: Any, where: str | None = None) -> Any:

@@ -13,7 +13,7 @@ import urllib3
 from dagster_restapi.http.decode import excerpt
 
 if TYPE_CHECKING:
-    from dagster_restapi.http.session import Answer
+    from dagster_restapi.http.exchange import Answer
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -126,6 +127,10 @@ def without_userinfo(url: str) -> tuple[str, str | None]:
     return f"{scheme}://{host}{rest[end:]}", userinfo
 
 
+_QUERY_VALUE = re.compile(r"(([^&=#]+)=)[^&#]*")
+_LOGGED_QUERY = re.compile(r"([?&]([^&=#\s\"]+)=)[^&#\s\"]*")
+
+
 def safe_url(url: str) -> str:
     """The URL for messages: no user info, no value of a parameter that is named like a credential, no known secret."""
     url, _ = without_userinfo(url)
@@ -135,7 +140,21 @@ def safe_url(url: str) -> str:
     return redact(f"{head}{mark}{query}")
 
 
-_QUERY_VALUE = re.compile(r"(([^&=#]+)=)[^&#]*")
+class _UrlFilter(logging.Filter):
+    """Masks the values of parameters that are named like credentials, in whatever URL a message holds."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        masked = _LOGGED_QUERY.sub(lambda m: f"{m[1]}{MASK}" if is_sensitive(m[2]) else m[0], message)
+        if masked != message:
+            record.msg, record.args = masked, ()
+        return True
+
+
+def guard_urls(logger: logging.Logger) -> None:
+    """Masks parameters that are named like credentials in what a logger writes: urllib3 logs every URL at DEBUG."""
+    if not any(isinstance(item, _UrlFilter) for item in logger.filters):
+        logger.addFilter(_UrlFilter())
 
 
 def without_secrets(url: str, names: frozenset[str]) -> str:

@@ -13,13 +13,18 @@ import struct
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-from filelock import FileLock
-
 from dagster_restapi.config.client import RateLimitConfig
+
+try:
+    import fcntl
+except ImportError:  # Windows: one process is all that a limit can see
+    fcntl = None  # type: ignore[assignment]
 
 _HEAD = struct.Struct("<dQ")  # paused until, how many requests started
 _STAMP = struct.Struct("<d")
@@ -33,6 +38,9 @@ class Ring(Protocol):
 
     def hold(self, until: float) -> None:
         """No turns before this time (seconds since 1970)."""
+
+    def close(self) -> None:
+        """Lets go of what it holds."""
 
 
 class MemoryRing:
@@ -56,19 +64,20 @@ class MemoryRing:
         with self._mutex:
             self._until = max(self._until, until)
 
+    def close(self) -> None:
+        """Nothing to let go of."""
+
 
 class FileRing:
-    """For all processes of one user on one machine: head and stamps in a file, a lock file beside it."""
+    """For all processes of one user on one machine: head and stamps in a file, which is locked for each turn."""
 
     def __init__(self, path: Path, size: int, per: float) -> None:
         self._size, self._per = size, per
-        self._mutex = threading.Lock()
-        self._lock = FileLock(path.with_suffix(".lock"), mode=0o600, thread_local=False)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        self._closed = False
+        self._mutex = threading.Lock()  # a file lock does not hold off threads of the same process
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
     def take(self) -> float:
-        with self._mutex, self._lock:
+        with self._locked():
             now = time.time()
             until, count = self._head()
             at = _HEAD.size + count % self._size * _STAMP.size
@@ -81,18 +90,28 @@ class FileRing:
             return max(0.0, wait)
 
     def hold(self, until: float) -> None:
-        with self._mutex, self._lock:
+        with self._locked():
             before, count = self._head()
             os.pwrite(self._file, _HEAD.pack(max(before, until), count), 0)
+
+    def close(self) -> None:
+        with self._mutex:
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._mutex:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _head(self) -> tuple[float, int]:
         data = os.pread(self._file, _HEAD.size, 0)
         return _HEAD.unpack(data) if len(data) == _HEAD.size else (0.0, 0)
-
-    def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
-            os.close(self._file)
-            self._closed = True
 
 
 _LONGEST = 86_400.0  # a pause beyond a day is a clock that was set back
@@ -105,7 +124,7 @@ def _wait(stamp: float, now: float, per: float) -> float:
 
 def ring(limit: RateLimitConfig, origin: str) -> Ring:
     """The ring that a limit means; a file in the temporary folder, if it is shared and the folder is ours."""
-    folder = _folder() if limit.shared and hasattr(os, "pread") else None
+    folder = _folder() if limit.shared and fcntl is not None else None
     if folder is None:
         return MemoryRing(limit.requests, limit.per)
     name = sha256(f"{limit.name or origin} {limit.requests} {limit.per}".encode()).hexdigest()[:24]

@@ -10,7 +10,7 @@ from dagster_restapi.config.jsonpath import MISSING, first
 from dagster_restapi.errors import ResponseError
 
 if TYPE_CHECKING:
-    from dagster_restapi.http.session import Answer
+    from dagster_restapi.http.exchange import Answer
 
 AnyRule = ResponseAction | ErrorRule | Rule
 

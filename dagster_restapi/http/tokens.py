@@ -28,7 +28,7 @@ from dagster_restapi.errors import Cancelled, ConfigError, RequestError, Respons
 from dagster_restapi.secrets import conceal
 
 if TYPE_CHECKING:
-    from dagster_restapi.http.session import Answer
+    from dagster_restapi.http.exchange import Answer
 
 _EARLY = 30.0  # a token is renewed so many seconds before it expires, or a tenth of its life, whichever is less
 

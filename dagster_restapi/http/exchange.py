@@ -1,0 +1,97 @@
+"""One request and its answer, as the rest of the library sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from requests.utils import parse_header_links
+
+from dagster_restapi.http.decode import decode
+from dagster_restapi.http.origin import safe_url
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, rendered: no placeholder is left in it.
+
+    Attributes:
+        method: GET, POST, …
+        url: Absolute.
+        params: Query parameters, added to those in the URL; a None is left out, a list is repeated.
+        headers: They override the client's of the same name.
+        json: JSON body; excludes `data`.
+        data: Form fields, text or bytes.
+        auth: An auth model in place of the client's; None: the client's.
+    """
+
+    method: str
+    url: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    json: Any = None
+    data: Any = None
+    auth: Any = None
+
+    def __repr__(self) -> str:
+        return f"Call({self.method} {safe_url(self.url)})"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer.
+
+    Attributes:
+        status: HTTP status.
+        headers: Without regard to case.
+        url: Where it came from in the end, without what `auth` put into it.
+        body: Decompressed.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    url: str
+    body: bytes
+    exact_decimals: bool = False
+
+    @cached_property
+    def _value(self) -> Any:
+        return decode(
+            self.body,
+            content_type=self.headers.get("content-type", ""),
+            exact_decimals=self.exact_decimals,
+            where=self.safe_url,
+        )
+
+    def json(self) -> Any:
+        """The value of the body, decoded once; None for an empty body.
+
+        Raises:
+            ResponseError: It is no JSON.
+        """
+        return self._value
+
+    @property
+    def text(self) -> str:
+        """The body as text, whatever it is."""
+        return self.body.decode("utf-8", "replace")
+
+    @cached_property
+    def links(self) -> dict[str, dict[str, str]]:
+        """The `Link` header (RFC 8288): relation → url, rel, …"""
+        header = self.headers.get("link")
+        found: dict[str, dict[str, str]] = {}
+        for link in parse_header_links(header) if header else []:
+            for relation in link.get("rel", "").split():
+                found.setdefault(relation, link)
+        return found
+
+    @property
+    def safe_url(self) -> str:
+        """The URL for messages."""
+        return safe_url(self.url)
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status}, {self.safe_url}, {len(self.body)} bytes)"

@@ -1,0 +1,330 @@
+"""Retries and rate limits: what is sent again, when, and how often."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from dagster_restapi.config.actions import ResponseAction
+from dagster_restapi.config.client import RetryConfig
+from dagster_restapi.errors import Cancelled, RequestError
+from dagster_restapi.http.retry import told_wait
+from dagster_restapi.http.session import Call, Meter, Session
+
+Connect = Callable[..., Session]
+
+
+def get(session: Session, path: str = "items", **call: Any) -> Any:
+    answer = session.send(Call("GET", session.url(path), **call))
+    return None if answer is None else answer.json()
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 429, 408])
+def test_a_transient_status_is_tried_again(api: Any, connect: Connect, status: int) -> None:
+    api.replies("/items", (status, {}), (status, {}), [1])
+    session = connect()
+    assert get(session) == [1]
+    assert (session.meter.requests, session.meter.retries) == (3, 2)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_other_errors_are_not_tried_again(api: Any, connect: Connect, status: int) -> None:
+    api.route("/items", (status, {"message": "no"}))
+    with pytest.raises(RequestError, match=f"status {status}") as caught:
+        get(connect())
+    assert caught.value.status == status
+    assert len(api.requests) == 1
+
+
+def test_after_five_attempts_the_error_says_so(api: Any, connect: Connect) -> None:
+    api.route("/items", (500, {"message": "out of order"}))
+    with pytest.raises(RequestError, match=r"out of order.*gave up after 5 tries") as caught:
+        get(connect())
+    assert len(api.requests) == 5
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+def test_the_waits_double_up_to_the_cap(api: Any, connect: Connect) -> None:
+    api.route("/items", (500, {}))
+    with pytest.raises(RequestError):
+        get(connect(retry={"backoff": "80ms", "max_delay": "200ms", "jitter": 0, "attempts": 4}))
+    times = [request.at for request in api.requests]
+    waits = [after - before for before, after in pairwise(times)]
+    assert waits == pytest.approx([0.08, 0.16, 0.2], abs=0.05)
+
+
+def test_the_total_time_ends_the_retries(api: Any, connect: Connect) -> None:
+    api.route("/items", (500, {}))
+    started = time.monotonic()
+    with pytest.raises(RequestError, match="gave up after 2 tries"):
+        get(connect(retry={"backoff": "300ms", "jitter": 0, "attempts": 50, "total": "500ms"}))
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"cut": 5},
+        {"cut": 5, "chunked": True},
+        {"cut": 20, "gzip": True},
+        {"drop": True},
+        {"cut": 20, "gzip": True, "headers": {"Content-Length": "20"}},
+    ],
+    ids=["cut", "cut-chunked", "cut-gzip", "dropped", "gzip-stream-cut"],
+)
+def test_a_broken_connection_and_a_cut_body_are_tried_again(api: Any, connect: Connect, fault: dict[str, Any]) -> None:
+    api.replies("/items", api.Reply([1, 2, 3, 4, 5, 6, 7, 8], **fault), [1])
+    session = connect()
+    assert get(session) == [1]
+    assert session.meter.retries == 1
+
+
+def test_a_body_shorter_than_announced_is_never_taken_for_whole(api: Any, connect: Connect) -> None:
+    api.route("/items", api.Reply("[1, 2]      ", cut=6))  # what arrived is valid JSON
+    with pytest.raises(RequestError, match="broke in the middle of the body"):
+        get(connect(retry={"attempts": 2}))
+
+
+def test_a_timeout_is_tried_again(api: Any, connect: Connect) -> None:
+    api.replies("/items", api.Reply([1], delay=1), [2])
+    assert get(connect(timeout=0.2)) == [2]
+
+
+def test_a_timeout_in_the_middle_of_the_body_is_tried_again(api: Any, connect: Connect) -> None:
+    api.replies("/items", api.Reply([1], hang=1), [2])
+    assert get(connect(timeout=0.2)) == [2]
+
+
+def test_a_post_is_not_sent_twice(api: Any, connect: Connect) -> None:
+    api.replies("/items", (500, {}), [1])
+    session = connect()
+    with pytest.raises(RequestError, match="idempotent"):
+        session.send(Call("POST", session.url("items"), json={}))
+    assert len(api.requests) == 1
+
+
+def test_a_post_is_sent_again_where_the_configuration_says_it_is_safe(api: Any, connect: Connect) -> None:
+    api.replies("/items", (500, {}), api.Reply([1], drop=True), [1])
+    session = connect()
+    answer = session.send(Call("POST", session.url("items"), json={"q": 1}), retry=RetryConfig(idempotent=True))
+    assert answer is not None
+    assert answer.json() == [1]
+    assert [request.json() for request in api.requests] == [{"q": 1}] * 3
+
+
+def test_a_post_that_the_server_turned_away_is_sent_again(api: Any, connect: Connect) -> None:
+    api.replies("/items", (429, {}), [1])
+    session = connect()
+    answer = session.send(Call("POST", session.url("items"), data={"q": "1"}))
+    assert answer is not None
+    assert [request.form() for request in api.requests] == [{"q": "1"}] * 2
+
+
+def test_the_endpoints_retry_settings_go_over_the_clients(api: Any, connect: Connect) -> None:
+    api.route("/items", (500, {}))
+    session = connect(retry={"backoff": "5ms"})
+    with pytest.raises(RequestError, match="2 tries"):
+        session.send(Call("GET", session.url("items")), retry=RetryConfig(attempts=2))
+    assert len(api.requests) == 2
+
+
+# ---- what the server asks for ----------------------------------------------------------------------------------
+def retry_after_seconds(_: float) -> dict[str, str]:
+    return {"Retry-After": "1"}
+
+
+def retry_after_date(now: float) -> dict[str, str]:
+    return {"Retry-After": formatdate(now + 2, usegmt=True)}
+
+
+def reset_epoch(now: float) -> dict[str, str]:
+    return {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(now) + 2)}
+
+
+def reset_to_go(_: float) -> dict[str, str]:
+    return {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}
+
+
+def ietf_fields(_: float) -> dict[str, str]:
+    return {"RateLimit-Limit": "10", "RateLimit-Remaining": "0", "RateLimit-Reset": "1"}
+
+
+def ietf_structured(_: float) -> dict[str, str]:
+    return {"RateLimit": '"default";r=0;t=1'}
+
+
+WAYS = [retry_after_seconds, retry_after_date, reset_epoch, reset_to_go, ietf_fields, ietf_structured]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_429_waits_as_long_as_the_server_asks(
+    api: Any, connect: Connect, way: Callable[[float], dict[str, str]]
+) -> None:
+    moments: list[float] = []
+
+    def answer(request: Any) -> Any:
+        moments.append(time.time())
+        return (429, {}, way(time.time())) if len(moments) == 1 else [1]
+
+    api.route("/items", answer)
+    session = connect(retry={"attempts": 1})  # a wait that the server asks for is no failed attempt
+    assert get(session) == [1]
+    assert 0.9 <= moments[1] - moments[0] <= 3
+    assert session.meter.waited_seconds == pytest.approx(moments[1] - moments[0], abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"Retry-After": "1"}, {"message": "You have exceeded a secondary rate limit"}),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}, {"message": "API rate limit exceeded"}),
+    ],
+    ids=["retry-after", "reset"],
+)
+def test_githubs_403_waits(api: Any, connect: Connect, headers: dict[str, str], body: Any) -> None:
+    api.replies("/items", (403, body, headers), [1])
+    session = connect(retry={"attempts": 1})
+    assert get(session) == [1]
+    assert session.meter.waited_seconds >= 0.9
+
+
+def test_githubs_secondary_limit_without_a_time_means_a_minute() -> None:
+    body = b'{"message": "You have exceeded a secondary rate limit. Please wait."}'
+    assert told_wait(403, {}, body) == (60.0, "status 403, a secondary rate limit")
+    assert told_wait(403, {"x-ratelimit-remaining": "4999", "x-ratelimit-reset": "1"}, b"{}") is None
+    assert told_wait(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "99"}, b"") is None
+
+
+def test_times_of_day_are_measured_against_the_servers_clock() -> None:
+    an_hour_ahead = time.time() + 3600
+    headers = {"date": formatdate(an_hour_ahead, usegmt=True), "x-ratelimit-reset": str(int(an_hour_ahead) + 30)}
+    told = told_wait(429, headers, b"")
+    assert told is not None
+    assert told[0] == pytest.approx(30, abs=1.1)
+
+
+@pytest.mark.parametrize("value", ["0", "-5", "soon", "", "Thu, 01 Jan 1970 00:00:00 GMT"])
+def test_a_retry_after_that_says_nothing_leaves_our_own_backoff(api: Any, connect: Connect, value: str) -> None:
+    api.replies("/items", (429, {}, {"Retry-After": value}), [1])
+    assert get(connect()) == [1]
+
+
+def test_a_wait_beyond_the_total_is_an_error_at_once(api: Any, connect: Connect) -> None:
+    api.route("/items", (429, {}, {"Retry-After": "7200"}))
+    with pytest.raises(RequestError, match=r"asks to wait 7200 s .*retry: \{total\}"):
+        get(connect())
+    assert len(api.requests) == 1
+
+
+def test_a_server_that_always_asks_for_a_moment_is_given_up(api: Any, connect: Connect) -> None:
+    api.route("/items", (429, {}, {"Retry-After": "0.01"}))
+    with pytest.raises(RequestError):
+        get(connect(retry={"attempts": 1}))
+    assert len(api.requests) <= 22
+
+
+def test_all_threads_keep_the_pause_that_one_was_told(api: Any, connect: Connect) -> None:
+    blocked_until = [0.0]
+    early: list[float] = []
+    lock = threading.Lock()
+
+    def answer(request: Any) -> Any:
+        with lock:
+            if not blocked_until[0]:
+                blocked_until[0] = time.monotonic() + 1
+                return (403, {}, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"})
+            if time.monotonic() < blocked_until[0] - 0.8:
+                return [request.query["n"]]  # was under way when the limit was reached
+            if time.monotonic() < blocked_until[0] - 0.05:
+                early.append(time.monotonic())
+            return [request.query["n"]]
+
+    api.route("/items", answer)
+    session = connect()
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda n: get(session, params={"n": n}), range(100)))
+    assert found == [[str(n)] for n in range(100)]
+    assert not early
+    assert session.meter.retries == 1
+    assert 0.9 <= session.meter.waited_seconds <= 2  # as a clock on the wall has it, not once per thread
+
+
+def test_a_long_wait_is_logged_once_with_its_reason(api: Any, connect: Connect, caplog: Any) -> None:
+    api.route("/items", (429, {}, {"Retry-After": "6"}))
+    told: list[str] = []
+    stop = threading.Event()
+    session = connect(stop=stop, meter=Meter(on_note=told.append))
+
+    def run() -> None:
+        with pytest.raises(Cancelled):
+            get(session)
+
+    with caplog.at_level(logging.DEBUG), ThreadPoolExecutor(2) as pool:
+        for _ in range(2):
+            pool.submit(run)
+        time.sleep(0.4)
+        started = time.monotonic()
+        stop.set()
+    assert time.monotonic() - started < 1
+    assert len(told) == 1
+    assert "waiting 6 s because the API asks for it (status 429, Retry-After: 6)" in told[0]
+    assert told[0] in caplog.text
+
+
+def test_stop_ends_a_backoff_within_a_second(api: Any, connect: Connect) -> None:
+    api.route("/items", (500, {}))
+    stop = threading.Event()
+    session = connect(stop=stop, retry={"backoff": "60s"})
+    threading.Timer(0.2, stop.set).start()
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        get(session)
+    assert time.monotonic() - started < 1.2
+
+
+@pytest.mark.parametrize("fault", [{"delay": 8}, {"hang": 8}], ids=["before-headers", "in-the-body"])
+def test_stop_ends_a_read_within_a_second(api: Any, connect: Connect, fault: dict[str, float]) -> None:
+    api.route("/items", api.Reply([1, 2, 3], **fault))
+    stop = threading.Event()
+    session = connect(stop=stop, timeout=30)
+    threading.Timer(0.2, stop.set).start()
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        get(session)
+    assert time.monotonic() - started < 1.2
+
+
+def test_nothing_is_sent_after_stop(api: Any, connect: Connect) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Cancelled):
+        get(connect(stop=stop))
+    assert not api.requests
+
+
+def test_an_ignored_status_is_retried_first_where_it_is_transient(api: Any, connect: Connect) -> None:
+    api.replies("/items", (503, {}), [1])
+    session = connect()
+    rules = [ResponseAction(status_code=503, action="ignore")]
+    answer = session.send(Call("GET", session.url("items")), rules=rules)
+    assert answer is not None
+    api.route("/items", (503, {}))
+    assert session.send(Call("GET", session.url("items")), rules=rules) is None
+
+
+def test_connections_are_kept_alive(api: Any, connect: Connect) -> None:
+    api.route("/items", [1])
+    session = connect()
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: get(session), range(200)))
+    assert api.connections <= 16
+    assert session.meter.requests == 200
