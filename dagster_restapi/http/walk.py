@@ -87,6 +87,7 @@ class _Position(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     choice: Choice | None = None
     total_path: str | None = None  # as detected
     told: Total | None = None  # the newest total
+    told_first: int | None = None
     rows: int | None = 0  # elements so far; None: a page could not be counted
     pages: int = 0  # pages so far, those that were only repeated left out
     last: str | None = None  # fingerprint of the page before
@@ -244,12 +245,14 @@ class _Arrived:
         total_path = position.total_path
         if position.number == 1 and self.selection.choice is not None and self.selection.choice.listed:
             total_path = detect_total(self.facts)
+        told = self._total(at, total_path) or position.told
         after = msgspec.structs.replace(
             position,
             number=position.number + 1,
             choice=self.selection.choice,
             total_path=total_path,
-            told=self._total(at, total_path) or position.told,
+            told=told,
+            told_first=told.value if told and position.told_first is None else position.told_first,
             rows=None if position.rows is None or items is None else position.rows + items,
             pages=position.pages + (at is self.at),
             last=content,
@@ -298,6 +301,9 @@ class _Arrived:
                 f"{_EMPTY_PAGES} empty pages in a row", hint="Set stop_after_empty_page on the paginator."
             )
         after = msgspec.structs.replace(after, at=following)
+        choice = self.selection.choice
+        if self.position.number == 1 and choice and choice.detected and choice.path == "$" and not choice.listed:
+            warnings.append("no list was found in the answer, so each page is one row: set data_selector")
         return self._page(records, after, after, warnings)
 
     def _repeated(self, at: State, token: Any, after: _Position) -> End:
@@ -348,7 +354,9 @@ class _Arrived:
         if told.unit == "pages":
             return None if told.value == pages else f"the API tells of {told.value} pages, {pages} came"
         if told.value == rows or (told.unit == "either" and told.value == pages):
-            return None
+            if told.value == after.told_first or self.paginator.token(after.at or {}) is not None:
+                return None
+            return f"the total went from {after.told_first} to {told.value} while paging: rows may be twice or missing"
         text = f"the API tells of {told.value} rows, {rows} came"
         if after.paginator and after.paginator["type"] == "single_page":
             return f"{text}: how this API pages was not recognised, so set its paginator"

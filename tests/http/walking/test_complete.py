@@ -1,0 +1,281 @@
+"""A walk is complete, or it is an error, or it says that it is not complete."""
+
+from __future__ import annotations
+
+import pytest
+
+from dagster_restapi.errors import PagingError, RequestError, ResponseError
+
+
+def rows(*ids):
+    return [{"id": i} for i in ids]
+
+
+def numbered(last, per_page=2):
+    """Pages 1 to `last`, as their paginator wants them."""
+
+    def answer(request):
+        page = request.whole("page", 1)
+        return {"data": rows(*range(page * per_page, (page + 1) * per_page)) if page <= last else []}
+
+    return answer
+
+
+PAGES = {"type": "page_number", "base_page": 1, "total_path": None}
+
+
+@pytest.mark.parametrize("body", [{"code": 300, "message": "no"}, {"success": False}, {"data2": []}, "busy", 5])
+def test_another_body_in_mid_walk_is_an_error_that_names_the_way_out(api, body):
+    good = numbered(5)
+    api.answer = lambda request: body if request.whole("page", 1) == 3 else good(request)
+    with pytest.raises(ResponseError) as caught:
+        api.walk(paginator=PAGES)
+    assert len(api.requests) == 3
+    assert "page 3" in str(caught.value)
+    assert "error_rules" in str(caught.value)
+
+
+def test_a_missing_data_path_is_an_error_that_names_the_option(api):
+    api.answer = lambda request: {"data": None, "errors": [{"message": "no such field"}]}
+    with pytest.raises(ResponseError, match="missing_data: empty"):
+        api.walk(data_selector="data.items", paginator="single_page")
+
+
+def test_missing_data_empty_takes_it_for_a_page_without_rows(api):
+    api.answer = lambda request: {"meta": {}}
+    assert api.walk(data_selector="data.items", paginator="single_page", missing_data="empty") == []
+
+
+NOTHING = [{"data": []}, {"data": None, "next": None, "total": 0}, (204, b""), b"", b"  \n"]
+
+
+@pytest.mark.parametrize(
+    ("selector", "body"),
+    [(selector, body) for selector in ("data", "data[*]", None) for body in NOTHING] + [(None, b"null"), (None, [])],
+)
+def test_null_nothing_and_an_empty_list_are_empty_pages(api, body, selector):
+    api.answer = lambda request: body
+    assert api.walk(data_selector=selector) == []
+    assert len(api.requests) == 1
+
+
+def test_an_empty_answer_ends_a_walk(api):
+    good = numbered(9)
+    api.answer = lambda request: (204, b"") if request.whole("page", 1) == 3 else good(request)
+    assert len(api.walk(paginator=PAGES)) == 4
+
+
+def test_html_with_status_200_is_one_clear_error(api):
+    api.answer = lambda request: (200, {"Content-Type": "text/html"}, b"<html><body>Please log in</body></html>")
+    with pytest.raises(ResponseError) as caught:
+        api.walk()
+    assert "log in" in str(caught.value).lower()
+
+
+def test_an_error_status_in_mid_walk_is_an_error(api):
+    good = numbered(5)
+    api.answer = lambda request: (404, {"message": "gone"}) if request.whole("page", 1) == 3 else good(request)
+    with pytest.raises(RequestError, match="404"):
+        api.walk(paginator=PAGES)
+
+
+def test_ignore_on_the_first_page_means_no_rows(api):
+    api.answer = lambda request: (404, {"message": "no such repository"})
+    pages = list(api.client().paginate("items", response_actions=[{"status_code": 404, "action": "ignore"}]))
+    assert [page.records for page in pages] == [[]]
+    assert pages[0].complete
+    assert pages[0].next is None
+
+
+def test_ignore_on_a_later_page_is_no_complete_walk(api):
+    good = numbered(5)
+    api.answer = lambda request: (404, {}) if request.whole("page", 1) == 3 else good(request)
+    actions = [{"status_code": 404, "action": "ignore"}]
+    pages = list(api.client().paginate("items", paginator=PAGES, response_actions=actions))
+    assert [page.complete for page in pages] == [True, True, False]
+    assert pages[-1].next is None
+    assert "page 3 was ignored" in pages[-1].warnings[0]
+
+
+def test_a_list_that_becomes_an_object_is_an_error(api):
+    api.answer = lambda request: rows(1) if request.whole("page", 1) == 1 else {"message": "try later"}
+    with pytest.raises(ResponseError, match="was a list"):
+        api.walk(paginator=PAGES)
+    with pytest.raises(ResponseError, match="was a list"):
+        api.walk(paginator=PAGES, data_selector="$")
+
+
+def test_one_object_instead_of_a_list_of_one_is_a_row(api):
+    def answer(request):
+        page = request.whole("page", 1)
+        return {"data": {"id": 3} if page == 2 else rows(1, 2) if page == 1 else []}
+
+    api.answer = answer
+    assert api.walk(paginator=PAGES, data_selector="data") == rows(1, 2, 3)
+
+
+# ---- totals ----------------------------------------------------------------------------------------------------
+OFFSET = {"type": "offset", "limit": 2}
+
+
+@pytest.mark.parametrize("total", [None, "missing", -1, "many", {"value": 5}])
+def test_a_total_that_says_nothing_is_no_error(api, total):
+    def answer(request):
+        start = request.whole("offset", 0)
+        body = {"data": rows(*range(start, min(5, start + 2)))}
+        return body if total == "missing" else {**body, "total": total}
+
+    api.answer = answer
+    assert api.walk(paginator=OFFSET) == rows(0, 1, 2, 3, 4)
+    assert api.asked("offset") == ["0", "2", "4", "5"]
+
+
+@pytest.mark.parametrize("total", [5, "5", 5.0])
+def test_a_total_ends_the_walk(api, total):
+    api.answer = lambda request: {
+        "data": rows(*range(request.whole("offset", 0), min(5, request.whole("offset", 0) + 2))),
+        "total": total,
+    }
+    assert len(api.walk(paginator=OFFSET)) == 5
+    assert api.asked("offset") == ["0", "2", "4"]
+    assert api.asked("limit") == ["2", "2", "2"]
+
+
+def test_a_capped_limit_loses_no_rows_and_is_warned_of_once(api):
+    def answer(request):
+        start, limit = request.whole("offset", 0), min(3, request.whole("limit", 0))
+        return {"data": rows(*range(start, min(10, start + limit))), "total": 10}
+
+    api.answer = answer
+    pages = list(api.client().paginate("items", paginator={"type": "offset", "limit": 5}))
+    assert [row["id"] for page in pages for row in page] == list(range(10))
+    assert api.asked("offset") == ["0", "3", "6", "9"]
+    warnings = [warning for page in pages for warning in page.warnings]
+    assert len(warnings) == 1
+    assert "3 rows where 5 were asked for" in warnings[0]
+
+
+def test_a_capped_limit_without_total_is_warned_of_once_more_rows_come(api):
+    def answer(request):
+        start = request.whole("offset", 0)
+        return {"data": rows(*range(start, min(7, start + 3)))}
+
+    api.answer = answer
+    pages = list(api.client().paginate("items", paginator={"type": "offset", "limit": 5}))
+    assert [row["id"] for page in pages for row in page] == list(range(7))
+    assert [len(page.warnings) for page in pages] == [0, 1, 0, 0]
+
+
+def test_a_short_last_page_is_no_warning(api):
+    api.answer = lambda request: {
+        "data": rows(*range(request.whole("offset", 0), min(7, request.whole("offset", 0) + 5)))
+    }
+    pages = list(api.client().paginate("items", paginator={"type": "offset", "limit": 5}))
+    assert [page.warnings for page in pages] == [(), (), ()]
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_rows_that_move_while_paging_are_warned_of(api, found):
+    def answer(request):
+        start = request.whole("offset", 0)
+        ids = list(range(10)) if start == 0 else [99, *range(10)]  # a new row comes in at the head
+        total = len(ids) if found else None
+        return {"data": rows(*ids[start : start + 4]), "total": total, "rows_in_all": len(ids)}
+
+    api.answer = answer
+    path = "total" if found else "rows_in_all"
+    pages = list(api.client().paginate("items", paginator={"type": "offset", "limit": 4, "total_path": path}))
+    ids = [row["id"] for page in pages for row in page]
+    assert ids == [0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9]  # 3 twice, 99 not at all, and yet as many as were told in the end
+    assert "went from 10 to 11 while paging" in pages[-1].warnings[0]
+
+
+def test_a_total_that_does_not_match_is_a_warning(api):
+    api.answer = lambda request: {
+        "data": rows(1, 2) if "cursor" not in request.query else rows(3),
+        "total": 7,
+        "cursors": {"next": None if "cursor" in request.query else "b"},
+    }
+    pages = list(api.client().paginate("items", paginator={"type": "cursor", "total_path": "total"}))
+    assert pages[-1].warnings == (
+        "the API tells of 7 rows, 3 came: rows were added or removed while paging, or pages overlap",
+    )
+    assert pages[0].total == 7
+    assert all(page.complete for page in pages)
+
+
+def test_on_short_total_fail_refuses_a_total_that_does_not_match(api):
+    api.answer = lambda request: {"data": rows(1, 2) if request.whole("offset", 0) == 0 else [], "total": 7}
+    with pytest.raises(PagingError, match="empty, though the answer tells of 7 rows"):
+        api.walk(paginator=OFFSET, on_short_total="fail")
+    api.answer = lambda request: {"count": 5, "next": None, "results": rows(1, 2)}
+    with pytest.raises(PagingError, match="5 rows, 2 came"):
+        api.walk(on_short_total="fail")
+
+
+def test_a_total_is_looked_for_where_no_path_is_given(api):
+    def answer(request):
+        page = request.whole("page", 1)
+        return {"count": 9, "next": "/items?page=2" if page == 1 else None, "results": rows(page, page + 10)}
+
+    api.answer = answer
+    pages = list(api.client().paginate("items"))
+    assert "9 rows, 4 came" in pages[-1].warnings[0]
+    api.answer = lambda request: {**answer(request), "count": 2}  # the rows of this page
+    assert [page.warnings for page in api.client().paginate("items")] == [(), ()]
+
+
+def test_one_page_of_many_that_no_paginator_was_found_for_is_warned_of(api):
+    api.answer = lambda request: {"data": rows(*range(20)), "total": 250}
+    (page,) = api.client().paginate("items")
+    assert "was not recognised" in page.warnings[0]
+
+
+def test_an_empty_page_that_says_more_follows_is_warned_of(api):
+    api.answer = lambda request: {"data": rows(1) if request.whole("page", 0) == 0 else [], "more": True}
+    paginator = {"type": "page_number", "total_path": None, "has_more_path": "more"}
+    pages = list(api.client().paginate("items", paginator=paginator))
+    assert "says that more follows" in pages[-1].warnings[0]
+
+
+def test_has_more_without_a_next_cursor_is_an_error(api):
+    api.answer = lambda request: {"data": rows(1), "more": True, "cursors": {"next": None}}
+    with pytest.raises(PagingError, match="names none"):
+        api.walk(paginator={"type": "cursor", "has_more_path": "more"})
+
+
+@pytest.mark.parametrize("more", [None, "perhaps", {}])
+def test_a_has_more_that_says_nothing_is_an_error(api, more):
+    api.answer = lambda request: {"data": rows(1), "more": more}
+    with pytest.raises(PagingError, match="has_more_path 'more'"):
+        api.walk(paginator={"type": "page_number", "has_more_path": "more", "total_path": None})
+
+
+def test_a_short_page_ahead_shows_that_the_others_are_elsewhere(api):
+    def answer(request):
+        start = request.whole("offset", 0)
+        ids = list(range(20))
+        del ids[9]  # gone once the walk has passed it
+        shown = list(range(20)) if start < 8 else ids
+        return {"data": rows(*shown[start : start + (3 if start == 12 else 4)]), "total": 20}
+
+    api.answer = answer
+    walk = api.client().walk("items", paginator={"type": "offset", "limit": 4})
+    second = walk.page(walk.page().next)
+    pages = [walk.page(state) for state in second.ahead]
+    assert [page.fits for page in pages] == [True, False, False]
+    assert [page.expected for page in pages] == [4, 4, 4]
+    rest = list(walk.pages(pages[1].next))
+    assert [row["id"] for page in rest for row in page] == [16, 17, 18, 19]
+
+
+def test_neighbours_ahead_with_the_same_rows_are_an_error(api):
+    def answer(request):
+        page = request.whole("page", 1)
+        return {"data": rows(min(page, 4), 100 + min(page, 4)), "pages": 9}
+
+    api.answer = answer
+    walk = api.client().walk("items", paginator={"type": "page_number", "base_page": 1, "total_path": "pages"})
+    second = walk.page(walk.page().next)
+    with pytest.raises(PagingError, match="same rows"):
+        list(map(walk.page, second.ahead))
