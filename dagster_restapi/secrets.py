@@ -136,7 +136,11 @@ class Secret:
         return {
             "anyOf": [
                 {"type": "string"},
-                {"type": "object", "properties": {"env": {"type": "string"}}, "required": ["env"]},
+                {
+                    "type": "object",
+                    "properties": {"env": {"type": "string", "description": "Name of the environment variable."}},
+                    "required": ["env"],
+                },
             ],
             "description": 'A text, or better the name of an environment variable: "{env.NAME}" or {"env": "NAME"}.',
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -39,10 +39,14 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The file that a configuration comes from, and where in it each part begins."""
+    """The file that a configuration comes from, and the line on which each part begins."""
 
     file: Path
-    line_of: Callable[[ConfigPath], int]
+    lines: Mapping[ConfigPath, int]
+
+    def line_of(self, path: ConfigPath) -> int:
+        """The line of the deepest part of a path that the file has."""
+        return next((self.lines[path[:end]] for end in range(len(path), -1, -1) if path[:end] in self.lines), 1)
 
 
 class ConfigMistakes(ConfigError):

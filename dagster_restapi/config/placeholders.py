@@ -244,6 +244,6 @@ def _hint(kind: str, rest: str) -> str:
         "partition": "{partition.key}, {partition.start}, {partition.end}, {partition.keys.<dimension>}",
         "env": "{env.NAME}",
     }[kind]
-    known = {"incremental": INCREMENTAL, "partition": PARTITION}.get(kind, ())
+    known = {"incremental": INCREMENTAL, "partition": PARTITION[:-1]}.get(kind, ())
     close = nearest(rest, known, f"{{{{{kind}.{{}}}}}}")
     return f"{close or f'Write {right}.'} {braces}"

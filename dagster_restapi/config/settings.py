@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 
 class Settings(BaseModel):
@@ -16,3 +18,12 @@ class Settings(BaseModel):
         use_attribute_docstrings=True,
         hide_input_in_errors=True,  # an input may be a secret
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """A `type` with one value describes itself."""
+        json_schema = handler(schema)
+        kind = handler.resolve_ref_schema(json_schema).get("properties", {}).get("type", {})
+        if "const" in kind:
+            kind.setdefault("description", f"`{kind['const']}`")
+        return json_schema

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,14 @@ def read_yaml(file: Path) -> tuple[Any, Origin]:
         mark = error.problem_mark or error.context_mark
         fault, line = error.problem or "unreadable", mark.line + 1 if mark else 0
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        fault = str(error).splitlines()[0] if isinstance(error, ValueError) else "unreadable"
+        fault = "a date or a number in it is none" if isinstance(error, ValueError) else "unreadable"
     if fault:
         raise ConfigError(f"no valid YAML: {fault}", where=f"{file}:{line}" if line else str(file))
 
-    def line_of(path: ConfigPath) -> int:
-        return _line(node, path)
-
-    origin = Origin(file, line_of)
-    refuse(_slips(node, ()), document, origin)
+    lines: dict[ConfigPath, int] = {}
+    slips = list(_slips(node, (), frozenset(), set(), lines))
+    origin = Origin(file, lines)
+    refuse(slips, document, origin)
     return document, origin
 
 
@@ -53,38 +53,30 @@ def _text(file: Path) -> str:
     raise ConfigError(f"the configuration file cannot be read: {fault}", where=str(file))
 
 
-def _line(node: yaml.Node | None, path: ConfigPath) -> int:
-    """The line of the deepest part of the path that the document has; of a mapping's entry, that of its key."""
-    line = node.start_mark.line + 1 if node else 1
-    for key in path:
-        if isinstance(node, yaml.MappingNode):
-            entry = next(((name, value) for name, value in node.value if name.value == str(key)), None)
-            if entry is None:
-                return line
-            line, node = entry[0].start_mark.line + 1, entry[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-            node = node.value[key]
-            line = node.start_mark.line + 1
-        else:
-            return line
-    return line
-
-
-def _slips(node: yaml.Node | None, path: ConfigPath) -> list[Mistake]:
-    """What YAML accepts silently and nobody means: a key twice, and `{env.X}` without quotes, which is a mapping."""
-    found = []
+def _slips(
+    node: yaml.Node | None, path: ConfigPath, above: frozenset[int], seen: set[int], lines: dict[ConfigPath, int]
+) -> Iterator[Mistake]:
+    """What YAML accepts silently and nobody means: a key twice, an alias within itself, and `{env.X}` without quotes,
+    which is a mapping. Fills `lines`. Each node is looked at once, however many aliases lead to it."""
+    if id(node) in above:
+        yield Mistake(path, "an alias leads back to what it stands in")
+    if node is None or id(node) in seen:
+        return
+    seen.add(id(node))
+    lines.setdefault(path, node.start_mark.line + 1)
+    above |= {id(node)}
     if isinstance(node, yaml.MappingNode):
-        seen = set()
+        keys = set()
         for name, value in node.value:
             key = str(name.value)
-            if key in seen:
-                found.append(Mistake((*path, key), "the key stands there twice"))
-            seen.add(key)
+            if key in keys:
+                yield Mistake((*path, key), "the key stands there twice")
+            keys.add(key)
+            lines[(*path, key)] = name.start_mark.line + 1
             if node.flow_style and _UNQUOTED.match(key) and value.value == "":
-                found.append(Mistake(path, "a placeholder without quotes is a mapping in YAML", f'Write "{{{key}}}".'))
-                continue
-            found += _slips(value, (*path, key))
+                yield Mistake(path, "a placeholder without quotes is a mapping in YAML", f'Write "{{{key}}}".')
+            else:
+                yield from _slips(value, (*path, key), above, seen, lines)
     elif isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
-            found += _slips(item, (*path, number))
-    return found
+            yield from _slips(item, (*path, number), above, seen, lines)

@@ -1,0 +1,143 @@
+"""Placeholders: what they may be, and what stands in their place."""
+
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagster_restapi.config.placeholders import Placeholder, Scope, bind, escape, found, names, parse, render
+from dagster_restapi.errors import ConfigError
+from dagster_restapi.secrets import Secret
+
+SCOPE = Scope(
+    resources={"issues": {"number": 7, "$.user.login": "ann", "['odd key']": "a/b?c#d", "open": True}},
+    incremental={"start_value": "2024-01-01", "end_value": None},
+    partition={"key": "eu|x", "start": "2024-01-01T00:00:00+01:00", "keys": {"region": "eu"}},
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "rendered"),
+    [
+        ("plain", "plain"),
+        ("issues/{resources.issues.number}/comments", "issues/7/comments"),
+        ("{resources.issues.$.user.login}", "ann"),
+        ("{resources.issues['odd key']}", "a/b?c#d"),
+        ("since:{incremental.start_value}", "since:2024-01-01"),
+        ("{partition.key}-{partition.keys.region}", "eu|x-eu"),
+        ("{{literal}} {resources.issues.number}", "{literal} 7"),
+        ("{{{resources.issues.number}}}", "{7}"),
+        ("open={resources.issues.open}", "open=true"),
+        (["{resources.issues.number}", 1, None], [7, 1, None]),
+        ({"{partition.keys.region}_id": {"n": "{resources.issues.number}"}}, {"eu_id": {"n": 7}}),
+    ],
+)
+def test_a_template_is_rendered(template, rendered):
+    assert render(template, SCOPE) == rendered
+
+
+def test_a_lone_placeholder_keeps_its_type():
+    assert render("{resources.issues.number}", SCOPE) == 7
+    assert render("{resources.issues.open}", SCOPE) is True
+    assert render("{incremental.end_value}", SCOPE) is None
+
+
+def test_values_in_a_path_stay_one_segment():
+    assert render("x/{resources.issues['odd key']}/y", SCOPE, quote=True) == "x/a%2Fb%3Fc%23d/y"
+    assert render("{resources.issues.number}", SCOPE, quote=True) == "7"
+
+
+def test_a_null_within_a_text_is_an_error():
+    with pytest.raises(ConfigError, match="has no value here"):
+        render("until {incremental.end_value}", SCOPE)
+
+
+def test_an_environment_variable_is_read_when_the_request_is_made(monkeypatch):
+    monkeypatch.setenv("TENANT", "acme-corp")
+    assert render("v1/{env.TENANT}", Scope()) == "v1/acme-corp"
+    assert render({"X-Tenant": Secret(env="TENANT")}, Scope()) == {"X-Tenant": "acme-corp"}
+    monkeypatch.delenv("TENANT")
+    with pytest.raises(ConfigError, match="TENANT is not set") as error:
+        render("{env.TENANT}", Scope())
+    assert error.value.__cause__ is None
+    assert error.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("template", "hint"),
+    [
+        ("{resource.issues.id}", "{resources.issues.id}"),
+        ("{incremental.strt_value}", "{incremental.start_value}"),
+        ("{partition.kye}", "{partition.key}"),
+        ("{partition.keys.}", "{partition.key}"),
+        ("{partition.x}", "{partition.keys.<dimension>}"),
+        ("{resources.issues}", "{resources.<name>.<field>}"),
+        ("{resources.issues.a[}", "data.items"),
+        ("{number}", "Placeholders start with"),
+        ('{"a": 1}', "doubled"),
+        ("{", "Double it"),
+        ("a}", "Double it"),
+        ("{}", "doubled"),
+        ("{env.a-b}", "{env.NAME}"),
+    ],
+)
+def test_what_is_no_placeholder_is_an_error_that_tells_the_right_spelling(template, hint):
+    with pytest.raises(ConfigError) as error:
+        names(template)
+    assert hint in str(error.value)
+
+
+def test_placeholders_are_found_in_the_order_of_use_keys_included():
+    template = {"{env.A}": ["{partition.keys.x}", {"b": "{resources.p.id}{incremental.end_value}"}]}
+    assert list(found(template)) == [
+        Placeholder("env", ("A",)),
+        Placeholder("partition", ("keys", "x")),
+        Placeholder("resources", ("p", "id")),
+        Placeholder("incremental", ("end_value",)),
+    ]
+    assert names(["{env.A}", "{env.A}"]) == {Placeholder("env", ("A",))}
+
+
+def test_static_names_are_bound_and_others_stay():
+    assert bind("repos/{owner}/{{x}}/{resources.p.id}", {"owner": "me"}) == (
+        "repos/me/{{x}}/{resources.p.id}",
+        frozenset({"owner"}),
+    )
+
+
+@pytest.mark.parametrize("text", ["{resources.p.a.b}", "{resources.p['a b']}", "{partition.keys.x}", "{env.X}"])
+def test_a_placeholder_spells_itself(text):
+    placeholder = parse(text[1:-1])
+    assert str(placeholder) == text
+
+
+@given(st.text())
+def test_an_escaped_text_renders_to_itself(text):
+    assert render(escape(text), Scope()) == text
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",)), min_size=1))
+def test_whatever_is_inserted_into_a_path_comes_out_of_one_segment(value):
+    path = render("a/{resources.p.id}/b", Scope(resources={"p": {"id": value}}), quote=True)
+    before, segment, after = path.split("/")
+    assert (before, unquote(segment), after) == ("a", value, "b")
+    assert not set(segment) & set("?#/ ")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
+def test_any_value_survives_as_a_lone_placeholder_and_escaped_within_a_body(value):
+    assert render({"x": "{resources.p.id}"}, Scope(resources={"p": {"id": value}})) == {"x": value}
+    assert render(_escaped(value), Scope()) == value
+
+
+def _escaped(value):
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, dict):
+        return {escape(key): _escaped(item) for key, item in value.items()}
+    return [_escaped(item) for item in value] if isinstance(value, list) else value
