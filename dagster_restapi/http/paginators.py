@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, overload
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import unquote_plus, urljoin, urlsplit, urlunsplit
 
 from dagster_restapi.config import jsonpath
 from dagster_restapi.config import paginators as settings
@@ -215,7 +215,7 @@ def with_param(call: Call, name: str, value: Any) -> Call:
     """The call with one query parameter set; one of that name that stands in the URL already is taken out of it."""
     parts = urlsplit(call.url)
     if parts.query:
-        kept = [item for item in parts.query.split("&") if item.partition("=")[0] != name]
+        kept = [item for item in parts.query.split("&") if unquote_plus(item.partition("=")[0]) != name]
         call = replace(call, url=urlunsplit(parts._replace(query="&".join(kept))))
     return replace(call, params={**(call.params or {}), name: value})
 

@@ -307,14 +307,10 @@ class _Arrived:
         return self._page(records, after, after, warnings)
 
     def _repeated(self, at: State, token: Any, after: _Position) -> End:
-        """The next page was asked for before. That is an end in three cases, and else a circle."""
-        told = after.told
+        """The next page was asked for before: the end if this one is empty or names itself, else a circle."""
+        told, itself = after.told, token == self.paginator.token(at)
         all_came = told is not None and told.unit != "pages" and after.rows is not None and after.rows >= told.value
-        if (
-            self.selection.items == 0
-            or all_came
-            or (self.paginator.stop_on_repeat and token == self.paginator.token(at))
-        ):
+        if self.selection.items == 0 or (itself and (all_came or self.paginator.stop_on_repeat)):
             return End()
         raise PagingError(
             "the answer names a next page that was fetched already, though this one has rows",
@@ -375,8 +371,8 @@ class _Arrived:
 
 SAME_ROWS = "the page has the same rows as the one before it"
 SAME_PAGE = (
-    "The server seems to ignore what asks for the next page: check the paginator's parameters and where it starts. If "
-    "rows may be alike, set `repeated_page: allow` on the paginator."
+    "The server seems to ignore what asks for the next page, or repeats its last one: check the parameters, "
+    "and where paging starts and ends. If rows may be alike, set `repeated_page: allow` on the paginator."
 )
 
 

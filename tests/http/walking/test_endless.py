@@ -6,6 +6,8 @@ import itertools
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dagster_restapi.errors import PagingError
 from dagster_restapi.http.circles import Trail
@@ -47,6 +49,43 @@ def test_a_circle_of_tokens_of_any_length_is_an_error(api, length, kind):
     with pytest.raises(PagingError, match="fetched already"):
         api.walk(paginator=kind)
     assert len(api.requests) <= length + 2
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    links=st.lists(st.one_of(st.none(), st.integers(0, 9)), min_size=10, max_size=10),
+    total=st.one_of(st.none(), st.integers(0, 12)),
+    resumed=st.booleans(),
+)
+def test_any_chain_of_links_is_walked_to_its_end_or_refused(api, links, total, resumed):
+    """Ten pages that name each other at will: each is taken once, and a circle costs at most two requests."""
+
+    def answer(request):
+        page = request.whole("page", 0)
+        following = None if links[page] is None else f"?page={links[page]}"
+        return {"data": rows(page), "next": following, "total": total}
+
+    path = [0]
+    while links[path[-1]] is not None and links[path[-1]] not in path:
+        path.append(links[path[-1]])
+    ends = links[path[-1]] is None
+    api.answer, taken, state = answer, [], None
+    api.requests.clear()
+    client = api.client()
+    try:
+        while True:
+            for page in client.paginate("items", paginator="json_link", state=state, max_pages=1 if resumed else None):
+                taken += [row["id"] for row in page]
+                state = page.next
+            if state is None:
+                break
+    except PagingError:
+        assert not ends
+        assert taken[: len(path)] == path[: len(taken)]
+    else:
+        assert ends or (links[path[-1]] == path[-1] and total is not None and len(taken) >= total)
+        assert not ends or taken == path
+    assert len(api.requests) <= len(path) + 2
 
 
 @pytest.mark.parametrize("prefix", [0, 5])
