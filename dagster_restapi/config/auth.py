@@ -288,9 +288,11 @@ def _from_mapping(value: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(value["type"], str):
         raise ValueError("the `type` of auth is a text")  # noqa: TRY004 - pydantic adds the path
     value["type"] = name = _known(value["type"])
-    if name not in _registered or set(value) <= {"type", "arguments"}:
+    if name not in _registered:
         return value
     value.pop("type")
+    if isinstance(value.get("arguments"), Mapping) and len(value) == 1:  # as the model itself writes it
+        value = dict(value["arguments"])
     try:
         inspect.signature(_registered[name]).bind(**value)
     except TypeError as error:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from dagster_restapi.errors import ConfigError
 from dagster_restapi.secrets import Secret, conceal
@@ -99,10 +99,18 @@ def _nested(value: Any) -> Any:
     return found
 
 
+def _names_only(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _names_only(item) for key, item in value.items()}
+    return [_names_only(item) for item in value] if isinstance(value, list) else value
+
+
 Value = Annotated[Annotated[str | Secret, Field(union_mode="left_to_right")], BeforeValidator(_text)]
 """A text in which `{env.X}` stands for an environment variable, or a reference to one."""
 
-Values = Annotated[Any, BeforeValidator(_nested)]
+Values = Annotated[Any, BeforeValidator(_nested), PlainSerializer(_names_only, when_used="json")]
 """JSON whose texts may hold `{env.X}` and whose values may be references to environment variables. Literal texts under
 names of credentials become Secrets."""
 
@@ -138,7 +146,7 @@ def fill_address(address: str, where: str | None = None) -> str:
     value = os.environ.get(match[1])
     if value is None:
         return str(reveal(match[0], where))
-    return value.strip() + fill_address(f"//{address[match.end() :]}", where)[2:]
+    return address[: match.start()] + value.strip() + fill_address(f"//{address[match.end() :]}", where)[2:]
 
 
 def _reveal(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.client import IncompleteRead
 from typing import TYPE_CHECKING
 
 import requests
@@ -86,7 +87,7 @@ def connection_fault(error: Exception, host: str, timeout: tuple[float, float]) 
         return Fault(
             f"{host} sent nothing for {timeout[1]:g} s", "Raise `timeout` of the client if the API is this slow."
         )
-    if among(urllib3.exceptions.IncompleteRead, urllib3.exceptions.InvalidChunkLength):
+    if among(IncompleteRead, urllib3.exceptions.IncompleteRead, urllib3.exceptions.InvalidChunkLength):
         return Fault(
             "the connection broke in the middle of the body", "The server, or a proxy between, cuts answers short."
         )

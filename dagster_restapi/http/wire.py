@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlencode, urljoin
 
 import requests
 import urllib3
-from requests.cookies import get_cookie_header
+from requests.cookies import RequestsCookieJar, get_cookie_header
 from requests.models import PreparedRequest
 from requests.structures import CaseInsensitiveDict
 
@@ -174,7 +174,7 @@ class Wire:
         try:
             response = self._transmit(prepared, trusted=hop.trusted)
             read = read_body(response, self._config.max_response_bytes)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             read = connection_fault(error, str(origin_of(url)), self._timeout)
         if isinstance(read, Fault):
             if response is not None:
@@ -212,6 +212,8 @@ class Wire:
         cookies = get_cookie_header(self.http.cookies, request)  # type: ignore[no-untyped-call]
         if cookies is not None:
             request.headers["Cookie"] = cookies
+        jar: Any = self.http.cookies
+        request._cookies = jar.copy() if cookies else RequestsCookieJar()  # type: ignore[attr-defined]  # Digest needs it
         request, ticket = auth.put(request)
         if request.url != url and origin_of(request.url or "") != origin:
             raise RequestError("auth changed the host of the request", where=safe_url(url))
@@ -226,7 +228,7 @@ class Wire:
 
     def _headers_of(self, hop: Hop) -> dict[str, Any]:
         headers: CaseInsensitiveDict[Any] = CaseInsensitiveDict(_HEADERS)
-        if hop.trusted and not hop.bare:
+        if not hop.bare:
             if self._config.session is not None:
                 headers.update(self.http.headers)
             headers.update(self._headers)
@@ -235,7 +237,7 @@ class Wire:
         return {
             name: value if isinstance(value, (str, bytes)) else str(value)
             for name, value in headers.items()
-            if value is not None and (hop.trusted or name.lower() in _HARMLESS)
+            if value is not None and (hop.trusted or (name.lower() in _HARMLESS and redact(str(value)) == str(value)))
         }
 
     def _conceal(self, values: Any) -> None:

@@ -1,0 +1,201 @@
+"""A canary in every place where a secret can stand, and every place where it must not be seen."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import traceback
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from dagster_restapi.config.client import ClientConfig
+from dagster_restapi.errors import RestApiError
+from dagster_restapi.http.session import Call, Meter, Session
+
+CANARY = "c4nary/4711 &+ü=secret"
+FORMS = [
+    CANARY,
+    quote(CANARY),
+    quote(CANARY, safe=""),
+    json.dumps(CANARY)[1:-1],
+    b64encode(f"me:{CANARY}".encode()).decode(),
+    CANARY.encode().decode("latin-1"),
+    repr(CANARY.encode()),
+    "c4nary",
+]
+HEADER_SAFE = "c4nary-4711-secret"
+
+
+def places(url: str) -> dict[str, dict[str, Any]]:
+    """Client settings with the canary in each place; literal, and by environment variable."""
+    token = {"access_token_url": f"{url}/token", "client_id": "id"}
+    found: dict[str, dict[str, Any]] = {
+        "bearer": {"auth": {"token": HEADER_SAFE}},
+        "bearer-env": {"auth": {"token": "{env.CANARY_SAFE}"}},
+        "basic": {"auth": {"type": "http_basic", "username": "me", "password": CANARY}},
+        "basic-env": {"auth": {"type": "http_basic", "username": "me", "password": {"env": "CANARY"}}},
+        "digest": {"auth": {"type": "http_digest", "username": "me", "password": CANARY}},
+        "header-key": {"auth": {"type": "api_key", "name": "Any-Name", "api_key": HEADER_SAFE}},
+        "query-key": {"auth": {"type": "api_key", "name": "anyname", "api_key": CANARY, "location": "query"}},
+        "query-key-env": {
+            "auth": {"type": "api_key", "name": "q", "api_key": "{env.CANARY}", "location": "query"},
+        },
+        "cookie-key": {"auth": {"type": "api_key", "name": "sid", "api_key": HEADER_SAFE, "location": "cookie"}},
+        "client-secret": {"auth": {"type": "oauth2_client_credentials", "client_secret": CANARY, **token}},
+        "client-secret-basic": {
+            "auth": {"type": "oauth2_client_credentials", "client_secret": CANARY, "client_auth": "basic", **token}
+        },
+        "request-data": {
+            "auth": {
+                "type": "oauth2_client_credentials",
+                "client_secret": "x",
+                "access_token_request_data": {"password": CANARY, "more": {"env": "CANARY"}},
+                **token,
+            }
+        },
+        "refresh-token": {"auth": {"type": "oauth2_refresh_token", "refresh_token": CANARY, **token}},
+        "login": {
+            "auth": {
+                "type": "session_login",
+                "url": "token",
+                "json": {"password": CANARY},
+                "token_path": "access_token",
+            }
+        },
+        "login-query": {
+            "auth": {"type": "session_login", "url": "token", "params": {"password": CANARY}, "token_path": "id"}
+        },
+        "jwt": {"auth": {"type": "jwt_bearer", "private_key": CANARY * 3, "algorithm": "HS256"}},
+        "header": {"headers": {"X-Api-Key": HEADER_SAFE}},
+        "header-scheme": {"headers": {"Authorization": f"Token {HEADER_SAFE}"}},
+        "header-env": {"headers": {"X-Team": "Team {env.CANARY_SAFE}"}},
+        "userinfo": {"base_url": url.replace("://", f"://me:{quote(CANARY, safe='')}@")},
+        "userinfo-env": {"base_url": url.replace("://", "://me:{env.CANARY_SAFE}@")},
+        "path-env": {"base_url": url + "/bot{env.CANARY_SAFE}"},
+        "proxy": {"proxies": {"ftp": f"http://me:{quote(CANARY, safe='')}@127.0.0.1:9"}},
+    }
+    return found
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """Everything that any logger says at DEBUG, as a handler on the root sees it."""
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield text
+    root.removeHandler(handler)
+    root.setLevel(before)
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that hangs on it."""
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        item = waiting.pop()
+        if item is not None:
+            yield item
+            waiting += [item.__cause__, item.__context__]
+
+
+def seen(error: BaseException) -> str:
+    texts = [f"{item!r} {item} {item.args} {vars(item)}" for item in chain(error)]
+    return "".join(texts) + "".join(traceback.format_exception(error))
+
+
+def assert_clean(text: str, what: str) -> None:
+    for form in FORMS:
+        assert form not in text, f"the canary is in {what}: {text[max(0, text.find(form) - 200) :][:400]}"
+
+
+FAULTS = ["fine", "401", "404", "500", "echo", "cut", "drop", "refused", "not-json", "stranger", "redirect", "slow"]
+
+
+def prepare(api: Any, fault: str) -> None:
+    """Makes the API answer every path with a fault that shows as much as it can."""
+
+    def answer(request: Any) -> Any:
+        echo = f"{request.path} {request.queries} {request.headers} {request.body.decode(errors='replace')}"
+        replies = {
+            "fine": [1],
+            "401": (401, {"echo": echo}),
+            "404": (404, {"echo": echo}),
+            "500": (500, {"echo": echo}),
+            "echo": api.Reply(f"<html>{echo}</html>", type="text/html"),
+            "cut": api.Reply({"echo": echo}, cut=3),
+            "drop": api.Reply(drop=True),
+            "not-json": api.Reply(f"! {echo}"),
+            "redirect": (302, {}, {"Location": f"/again?echo={quote(echo)}"}),
+            "slow": api.Reply([1], delay=0.15),
+        }
+        return replies.get(fault, [1])
+
+    for path in ("/items", f"/bot{HEADER_SAFE}/items"):
+        api.route(path, answer)
+    api.route("/again", (500, {}))
+    api.route(
+        "/token", {"access_token": f"issued-{HEADER_SAFE}", "id": f"id-{HEADER_SAFE}", "refresh_token": CANARY + "2"}
+    )
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_canary_is_seen_nowhere(
+    api: Any, stranger: Any, client: Callable[..., ClientConfig], log: io.StringIO, monkeypatch: Any, fault: str
+) -> None:
+    monkeypatch.setenv("CANARY", CANARY)
+    monkeypatch.setenv("CANARY_SAFE", HEADER_SAFE)
+    prepare(api, fault)
+    for place, settings in places(api.url).items():
+        config = client(retry={"attempts": 2, "backoff": 0.001}, timeout=0.1 if fault == "slow" else 5, **settings)
+        assert_clean(repr(config) + str(config), f"the repr of the settings, {place}")
+        assert_clean(json.dumps(config.model_dump(mode="json")), f"the dump of the settings, {place}")
+        meter = Meter()
+        with contextlib.closing(Session(config, meter=meter)) as session:
+            url = session.url("items")
+            if fault == "refused":
+                url = url.replace(api.host, "127.0.0.1:9")
+                session = Session(client(retry={"attempts": 2, "backoff": 0.001}, **{**settings, "base_url": url}))
+            elif fault == "stranger":
+                url = f"{stranger.url}/items"
+            texts = [repr(session)]
+            try:
+                answer = session.send(Call("GET", url), where="resource items")
+                texts.append(repr(answer))
+                assert answer is not None
+                answer.json()
+            except RestApiError as error:
+                texts.append(seen(error))
+            assert fault == "fine" or len(texts) > 1
+            texts += [repr(made) + repr(vars(made)) for _, made in session._credentials.values()]
+            assert_clean(" ".join([*texts, *meter.notes, *meter.warnings]), f"{place}, {fault}")
+    assert_clean(log.getvalue(), f"the log, {fault}")
+
+
+def test_a_literal_credential_in_the_query_is_masked_by_its_name(
+    api: Any, connect: Callable[..., Session], log: io.StringIO
+) -> None:
+    api.route("/items", (404, {}))
+    with pytest.raises(RestApiError) as caught:
+        connect().send(
+            Call("GET", f"{api.url}/items?api_key={HEADER_SAFE}", params={"appid": HEADER_SAFE + "2", "page": 7})
+        )
+    assert_clean(seen(caught.value) + log.getvalue(), "log or error")
+    assert "page=7" in str(caught.value)
+
+
+def test_paging_tokens_are_not_taken_for_credentials(
+    api: Any, connect: Callable[..., Session], log: io.StringIO
+) -> None:
+    api.route("/items", (404, {}))
+    with pytest.raises(RestApiError, match="page_token=abcdef"):
+        connect().send(Call("GET", f"{api.url}/items", params={"page_token": "abcdef"}))
+    assert "page_token=abcdef" in log.getvalue()
