@@ -65,9 +65,10 @@ def _resolve(config: RestApiConfig) -> list[Resolved]:
 # ---- do the parts fit together ---------------------------------------------------------------------------------------
 def _fit(resolved: list[Resolved]) -> Iterator[Mistake]:
     yield from _names(resolved)
+    names = dict.fromkeys(item.name for item in resolved)
     for item in resolved:
         yield from item.mistakes
-        yield from _parents(item, [other.name for other in resolved])
+        yield from _parents(item, names)
         yield from _incremental_values(item)
         yield from _partition_values(item)
         yield from _keys(item)
@@ -105,13 +106,13 @@ def table_of(settings: ResourceConfig) -> str:
     return name if settings.naming == "as_is" else normalize_table(name)
 
 
-def _parents(item: Resolved, names: list[str]) -> Iterator[Mistake]:
+def _parents(item: Resolved, names: Mapping[str, None]) -> Iterator[Mistake]:
     for use in item.uses:
         if use.placeholder.kind == "resources" and use.placeholder.parts[0] not in names:
             missing = use.placeholder.parts[0]
             near = nearest(missing, [name for name in names if name != item.name], "`{}`")
             yield Mistake(use.place, f"there is no resource {missing!r}", near or f"There are {', '.join(names)}.")
-    if len(item.parents) > 1 and set(item.parents) <= set(names):
+    if len(item.parents) > 1 and all(name in names for name in item.parents):
         yield Mistake(
             (*item.path, "endpoint"),
             f"placeholders speak of {len(item.parents)} parents, {', '.join(item.parents)}; a resource has one",
@@ -126,17 +127,20 @@ def _parents(item: Resolved, names: list[str]) -> Iterator[Mistake]:
 
 
 def _cycles(resolved: list[Resolved]) -> Iterator[Mistake]:
-    """Each circle once, at its first resource."""
+    """Each circle once."""
     items = {item.name: item for item in resolved}
-    told: set[str] = set()
+    done: set[str] = set()
     for item in resolved:
-        chain = [item.name]
-        while (parents := items[chain[-1]].parents) and parents[0] in items and parents[0] not in chain:
-            chain.append(parents[0])
-        if parents and parents[0] == item.name and item.name not in told:
-            told.update(chain)
-            circle = " → ".join([*chain, item.name])
-            yield Mistake((*item.path, "endpoint"), f"the resource waits for itself: {circle}")
+        chain: dict[str, None] = {}
+        name: str | None = item.name
+        while name in items and name not in chain and name not in done:
+            chain[name] = None
+            name = next(iter(items[name].parents), None)
+        if name in chain:
+            names = list(chain)
+            circle = " → ".join([*names[names.index(name) :], name])
+            yield Mistake((*items[name].path, "endpoint"), f"the resource waits for itself: {circle}")
+        done.update(chain)
 
 
 def _incremental_values(item: Resolved) -> Iterator[Mistake]:
@@ -185,7 +189,11 @@ def _partition_parts(partitions: PartitionsConfig) -> list[tuple[str, ...]]:
 
 
 def _keys(item: Resolved) -> Iterator[Mistake]:
-    """A merge needs something to merge by; dlt would append without a word."""
+    """A merge needs something to merge by (dlt would append without a word), and one column decides for a row."""
+    for kind in ("hard_delete", "dedup_sort"):
+        marked = [name for name, hint in (item.settings.columns or {}).items() if getattr(hint, kind)]
+        if len(marked) > 1:
+            yield Mistake((*item.path, "columns"), f"{', '.join(marked)} have `{kind}`; one column can have it")
     disposition = item.settings.write_disposition or WriteDisposition()
     if disposition.disposition != "merge" or disposition.strategy == "scd2":
         return
@@ -220,7 +228,8 @@ def _warn_of_child_tables(resolved: list[Resolved]) -> None:
     """Tells of tables that might be taken for a list of another resource; whether they meet depends on the data."""
     roots = {table_of(item.settings): item for item in resolved if item.settings.selected is not False}
     for table, item in roots.items():
-        parent = next((other for root, other in roots.items() if table.startswith(f"{root}__")), None)
+        parts = table.split("__")
+        parent = next((roots[root] for n in range(1, len(parts)) if (root := "__".join(parts[:n])) in roots), None)
         if parent and parent.settings.nested in (None, "tables") and parent.settings.max_table_nesting != 0:
             warnings.warn(
                 f"the table {table!r} of resource {item.name!r} has the name that a list in {parent.name!r} would get; "
@@ -233,14 +242,12 @@ def _warn_of_child_tables(resolved: list[Resolved]) -> None:
 def _parents_first(resolved: list[Resolved]) -> list[Resolved]:
     items = {item.name: item for item in resolved}
     order: dict[str, Resolved] = {}
-
-    def place(item: Resolved) -> None:
-        for name in item.parents:
-            place(items[name])
-        order.setdefault(item.name, item)
-
     for item in resolved:
-        place(item)
+        line = [item]  # from the resource up to its first ancestor
+        while line[-1].parents:
+            line.append(items[line[-1].parents[0]])
+        for ancestor in reversed(line):
+            order.setdefault(ancestor.name, ancestor)
     return list(order.values())
 
 

@@ -9,6 +9,7 @@ from requests.auth import HTTPBasicAuth
 
 from dagster_restapi.config.client import ClientConfig
 from dagster_restapi.config.endpoint import EndpointConfig, IncrementalConfig
+from dagster_restapi.config.placeholders import Scope, render
 from dagster_restapi.config.plan import plan
 from dagster_restapi.config.resource import ResourceConfig
 from dagster_restapi.config.source import RestApiConfig
@@ -317,3 +318,25 @@ def test_response_actions_come_before_our_error_rules(plans):
         }
     )["a"].endpoint
     assert [rule.origin for rule in endpoint.rules] == ["response_actions", "error_rules"]
+
+
+def test_references_to_the_environment_stay_references_wherever_a_request_has_them(plans, monkeypatch):
+    import dagster as dg
+
+    endpoint = plans(
+        {
+            "name": "a",
+            "endpoint": {
+                "path": "v1/{tenant}/x",
+                "params": {"tenant": dg.EnvVar("TENANT"), "key": {"env": "KEY"}},
+                "headers": {"X-Key": dg.EnvVar("KEY"), "X-Other": "id {env.KEY}"},
+                "json": {"token": dg.EnvVar("KEY"), "selector": {"env": "prod"}},
+            },
+        }
+    )["a"].endpoint
+    assert endpoint.path == "v1/{env.TENANT}/x"
+    monkeypatch.setenv("KEY", "the-key-itself")
+    assert "the-key-itself" not in repr(endpoint)
+    assert render(endpoint.params, Scope()) == {"key": "the-key-itself"}
+    assert render(endpoint.headers, Scope()) == {"X-Key": "the-key-itself", "X-Other": "id the-key-itself"}
+    assert render(endpoint.json_body, Scope()) == {"token": "the-key-itself", "selector": {"env": "prod"}}

@@ -67,6 +67,11 @@ MISTAKES = [
         "resources[1].write_disposition: the strategy upsert needs a `primary_key`",
         "",
     ),
+    (
+        source(columns={"a": {"dedup_sort": "asc"}, "b": {"dedup_sort": "desc"}}),
+        "resources[1].columns: a, b have `dedup_sort`; one column can have it",
+        "",
+    ),
     (source(schema_contract={"colums": "freeze"}), "resources[1].schema_contract.colums: unknown", "`columns`"),
     (source(schema_contract="frozen"), "resources[1].schema_contract: must be one of", ""),
     (source(processing_steps=[{"fliter": len}]), "resources[1].processing_steps[0].fliter: unknown", "`filter`"),
