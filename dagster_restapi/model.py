@@ -146,7 +146,7 @@ class Fetched:
     waited_seconds: float = 0.0
     bytes: int = 0
     seconds: float = 0.0
-    cursor_value: str | int | float | None = None  # the furthest value seen (and kept); None: no row had one
+    cursor_value: str | int | float | None = None  # where the cursor moves to; None: it stays
     cursor_kind: Literal["instant", "date", "number", "text"] | None = None
     complete: bool = True  # False: the tables may take the rows, the cursor must not move
     out_of_range: int = 0  # rows that an inclusive API sent from outside the window

@@ -378,10 +378,7 @@ class Fetch:
     def _fetched(self) -> Fetched:
         all_facts = [Facts.parse(unit.facts) for _, unit in sorted(self._spool.units.items())]
         parents = self._spool.notes.get("parents", {})
-        settings = self._plan.incremental
-        furthest = None
-        if settings is not None and self._plan.parent is None:
-            furthest = furthest_of([facts.furthest for facts in all_facts], settings)
+        furthest = self._cursor_moves_to(all_facts)
         ranked = None if furthest is None else rank(furthest)
         failed = tuple(self._failed())
         return Fetched(
@@ -400,6 +397,15 @@ class Fetch:
             warnings=self._warnings(all_facts),
             **self._spool.notes["spent"],
         )
+
+    def _cursor_moves_to(self, all_facts: list[Facts]) -> Any:
+        """The furthest value that a complete walk on from the cursor saw; None: the cursor stays where it is."""
+        settings = self._plan.incremental
+        if settings is None or self._plan.parent is not None or settings.end_value is not None:
+            return None
+        if self._slice.by_hand or self._slice.window or not all(facts.complete for facts in all_facts):
+            return None
+        return furthest_of([facts.furthest for facts in all_facts], settings)
 
     def _warnings(self, all_facts: list[Facts]) -> tuple[str, ...]:
         """Each warning once; at most ten, since a thousand parents may say the same."""

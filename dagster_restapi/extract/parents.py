@@ -44,6 +44,13 @@ parse_row = msgspec.json.Decoder(ParentRow).decode
 """One line of the file."""
 
 
+def read_parents(path: Path) -> Iterator[ParentRow]:
+    """The rows of the file, one after another."""
+    with path.open("rb") as lines:
+        for line in lines:
+            yield parse_row(line)
+
+
 @dataclass(frozen=True, slots=True)
 class Frozen:
     """What freezing brought.
