@@ -1,0 +1,460 @@
+"""From a staged load to the tables it goes into: names, new tables and columns, wider types, contracts.
+
+All of it happens before the first row of the load is written, in the load's transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from hashlib import md5
+
+import duckdb
+
+from dagster_restapi.errors import ContractError, TableError
+from dagster_restapi.model import TablePlan
+from dagster_restapi.tables.ledger import COLUMNS, TABLES
+from dagster_restapi.tables.shape import Field, Path, Shape, child_name, column_name
+from dagster_restapi.tables.sql import Space, listing, quote
+from dagster_restapi.tables.stage import Staged
+from dagster_restapi.tables.types import (
+    as_text,
+    convert,
+    inexact,
+    loses_integers,
+    plain,
+    widen,
+)
+
+SYSTEM_ROOT = {"_restapi_load_id": "VARCHAR", "_restapi_row_hash": "VARCHAR", "_restapi_id": "VARCHAR"}
+SYSTEM_CHILD = {
+    "_restapi_load_id": "VARCHAR",
+    "_restapi_id": "VARCHAR",
+    "_restapi_parent_id": "VARCHAR",
+    "_restapi_root_id": "VARCHAR",
+    "_restapi_index": "BIGINT",
+}
+PARTITION = "_restapi_partition"
+TablePath = tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One table of the load, and how a staged row becomes one of its rows.
+
+    Attributes:
+        source: SQL of the staged rows, as far as the contract lets them in.
+        columns: Column of the table -> SQL over `source`, named `s`.
+        by_path: Column name and its type by the path in the record.
+    """
+
+    name: str
+    path: TablePath
+    source: str
+    columns: dict[str, str]
+    by_path: dict[Path, tuple[str, str]]
+    filtered: bool = False
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this is the resource's own table."""
+        return not self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Evolved:
+    """The tables of a load, ready to be written.
+
+    Attributes:
+        written: Root first, parents before their children.
+        below: Names of all child tables that belong to the root, also those without rows in this load.
+        dropped: The root table was dropped and made anew.
+    """
+
+    written: tuple[Written, ...]
+    below: tuple[str, ...]
+    dropped: bool
+    changes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def root(self) -> Written:
+        """The resource's own table."""
+        return self.written[0]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What stands in the target: tables that belong to this root, and their columns."""
+
+    tables: dict[TablePath, str] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)  # table name without case -> root that it belongs to
+    columns: dict[str, dict[str, str]] = field(default_factory=dict)  # table -> column -> type
+    paths: dict[str, dict[Path, str]] = field(default_factory=dict)  # table -> path -> column
+    remembered: set[tuple[str, str]] = field(default_factory=set)  # table and column that `paths` was read from
+
+
+def evolve(
+    connection: duckdb.DuckDBPyConnection,
+    space: Space,
+    plan: TablePlan,
+    staged: Staged,
+    *,
+    asset: str,
+    partitioned: bool,
+    fresh: bool,
+    database: str,
+) -> Evolved:
+    """Makes the target's tables fit for the staged rows.
+
+    Args:
+        partitioned: The asset has partitions: every table gets `_restapi_partition`.
+        fresh: The load replaces all there is: older tables are dropped, so that their types do not outlive their rows.
+        database: Name under which the scratch file is attached.
+
+    Raises:
+        ContractError: The contract freezes what this load would change.
+        TableError: The root table belongs to another asset.
+    """
+    return _Evolver(connection, space, plan, staged, asset, partitioned, database).run(fresh)
+
+
+class _Evolver:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        space: Space,
+        plan: TablePlan,
+        staged: Staged,
+        asset: str,
+        partitioned: bool,
+        database: str,
+    ) -> None:
+        self._connection, self._space, self._plan, self._staged = connection, space, plan, staged
+        self._asset, self._partitioned, self._database = asset, partitioned, database
+        self._changes: list[str] = []
+        self._warnings: list[str] = []
+        self._known = _Known()
+
+    def run(self, fresh: bool) -> Evolved:
+        self._known = self._look()
+        self._own()
+        known = self._known
+        existed = self._plan.table in known.columns
+        dropped = fresh and existed
+        if dropped:
+            self._drop()
+            existed = False
+        written: list[Written] = []
+        skipped: set[TablePath] = set()
+        for shape in self._staged.shape.walk():
+            if shape.path[:-1] in skipped or (shape.path and self._forbidden(shape, existed)):
+                skipped.add(shape.path)
+                continue
+            parent = next((table for table in written if table.path == shape.path[:-1]), None) if shape.path else None
+            written.append(self._table(shape, parent))
+        below = tuple(name for path, name in known.tables.items() if path and name in known.columns)
+        return Evolved(tuple(written), below, dropped, tuple(self._changes), tuple(self._warnings))
+
+    # ---- what stands there -------------------------------------------------------------------------------------------
+    def _look(self) -> _Known:
+        known = _Known()
+        for name, root, path in self._connection.execute(
+            f"SELECT table_name, root, path FROM {self._space.table(TABLES)}"
+        ).fetchall():
+            if root == self._plan.table:
+                known.tables[_table_path(path)] = name
+            else:
+                known.others[name.casefold()] = root
+        for name, column, kind in self._connection.execute(
+            "SELECT table_name, column_name, data_type FROM duckdb_columns() "
+            "WHERE database_name = ? AND schema_name = ? ORDER BY table_name, column_index",
+            [self._space.catalog, self._space.schema],
+        ).fetchall():
+            known.columns.setdefault(name, {})[column] = plain(kind)
+        names = list(known.tables.values())
+        if names:
+            marks = listing("?" for _ in names)
+            for name, column, path in self._connection.execute(
+                f"SELECT table_name, column_name, path FROM {self._space.table(COLUMNS)} WHERE table_name IN ({marks})",
+                names,
+            ).fetchall():
+                known.paths.setdefault(name, {})[tuple(json.loads(path))] = column
+                known.remembered.add((name, column))
+        return known
+
+    def _own(self) -> None:
+        """The root table has one owner; a table that nobody loads any more may be taken over."""
+        table = self._plan.table
+        rows = self._connection.execute(
+            f"SELECT asset, root FROM {self._space.table(TABLES)} WHERE table_name = ?", [table]
+        ).fetchall()
+        stands = table in self._known.columns
+        for asset, root in rows:
+            if stands and (root != table or asset not in (None, self._asset)):
+                owner = f"the asset {asset}" if root == table else f"{root}, as a child table of it"
+                raise TableError(
+                    f"the table {table!r} belongs to {owner}",
+                    where=self._asset,
+                    hint="Give this resource another `table_name`, or another schema; "
+                    "if the asset was renamed, forget its old name, or drop the table.",
+                )
+        if not stands:  # dropped by hand: what was known of it is void
+            self._forget()
+        if not stands or rows != [(self._asset, table)]:
+            self._connection.execute(f"DELETE FROM {self._space.table(TABLES)} WHERE table_name = ?", [table])
+            self._register((), table)
+
+    def _register(self, path: TablePath, name: str) -> None:
+        self._known.tables[path] = name
+        self._connection.execute(
+            f"INSERT INTO {self._space.table(TABLES)} (table_name, root, asset, path) VALUES (?, ?, ?, ?)",
+            [name, self._plan.table, self._asset, json.dumps(path)],
+        )
+
+    def _forget(self) -> None:
+        for name in self._known.tables.values():
+            self._connection.execute(f"DELETE FROM {self._space.table(COLUMNS)} WHERE table_name = ?", [name])
+        self._connection.execute(f"DELETE FROM {self._space.table(TABLES)} WHERE root = ?", [self._plan.table])
+        for name in [name for path, name in self._known.tables.items() if path and name in self._known.columns]:
+            self._connection.execute(f"DROP TABLE {self._space.table(name)}")  # rows of a root that is gone
+            del self._known.columns[name]
+        self._known.tables.clear()
+        self._known.paths.clear()
+
+    def _drop(self) -> None:
+        self._connection.execute(f"DROP TABLE {self._space.table(self._plan.table)}")
+        del self._known.columns[self._plan.table]
+        self._forget()
+        self._register((), self._plan.table)
+
+    # ---- contract: tables --------------------------------------------------------------------------------------------
+    def _forbidden(self, shape: Shape, existed: bool) -> bool:
+        mode = self._plan.contract.tables
+        name = self._known.tables.get(shape.path)
+        if not existed or mode == "evolve" or (name and name in self._known.columns):
+            return False
+        path = ".".join(key for part in shape.path for key in part)
+        if not self._staged.rows[shape.path]:
+            return True
+        if mode == "freeze":
+            raise ContractError(
+                f"the list {path!r} would make a new table",
+                where=self._asset,
+                hint="Set `schema_contract.tables` to evolve, or to discard_value to leave such lists out.",
+            )
+        self._warnings.append(
+            f"{self._staged.rows[shape.path]} rows of the new list {path!r} were left out (schema_contract.tables)"
+        )
+        return True
+
+    # ---- one table ---------------------------------------------------------------------------------------------------
+    def _table(self, shape: Shape, parent: Written | None) -> Written:
+        name = self._name(shape, parent)
+        have = self._known.columns.get(name)
+        system = dict(SYSTEM_ROOT if not shape.path else SYSTEM_CHILD)
+        if self._partitioned:
+            system[PARTITION] = "VARCHAR"
+        if not shape.path and self._plan.disposition == "merge" and self._plan.strategy == "scd2":
+            system |= {self._plan.valid_from: "TIMESTAMPTZ", self._plan.valid_to: "TIMESTAMPTZ"}
+        names = self._column_names(shape, name, system)
+        source = f"{self._database}.{self._staged.tables[shape.path]}"
+        table = Written(name, shape.path, source, {}, {})
+        if have is None:
+            self._create(shape, name, names, system)
+        else:
+            self._add(name, have, {column: kind for column, kind in system.items() if column not in have})
+        table = self._columns(shape, table, names, have)
+        if parent and parent.filtered:
+            kept = f"_parent_id IN (SELECT _id FROM {parent.source} AS s)"
+            table = replace(table, source=f"(SELECT * FROM {table.source} WHERE {kept})", filtered=True)
+        return table
+
+    def _name(self, shape: Shape, parent: Written | None) -> str:
+        if not shape.path:
+            return self._plan.table
+        known = self._known.tables.get(shape.path)
+        if known:
+            return known
+        assert parent is not None
+        name = child_name(self._plan, parent.name, shape.path[-1])
+        taken = {other.casefold() for other in self._known.tables.values()} | set(self._known.others)
+        if name.casefold() in taken:
+            name = f"{name}_{_mark(shape.path)}"
+            self._warnings.append(f"the list {shape.path[-1]!r} goes to the table {name!r}: its name was taken")
+        self._register(shape.path, name)
+        return name
+
+    def _column_names(self, shape: Shape, table: str, system: dict[str, str]) -> list[str]:
+        """A name for each field: the one it has, or a new one that no other path of this table has."""
+        owned = self._known.paths.setdefault(table, {})
+        taken = {name.casefold() for name in owned.values()} | {name.casefold() for name in system}
+        order = sorted(range(len(shape.fields)), key=lambda index: _precedence(self._plan, shape.fields[index].path))
+        for index in order:
+            path = shape.fields[index].path
+            if path in owned:
+                continue
+            name = column_name(self._plan, path)
+            if name.casefold() in taken:
+                name = f"{name}_{_mark(path)}"
+                self._warnings.append(
+                    f"{'.'.join(path)!r} of {table} goes to the column {name!r}: another field has its name"
+                )
+            owned[path] = name
+            taken.add(name.casefold())
+        return [owned[field.path] for field in shape.fields]
+
+    def _remember(self, table: str, path: Path, column: str) -> None:
+        self._connection.execute(
+            f"INSERT INTO {self._space.table(COLUMNS)} (table_name, column_name, path) VALUES (?, ?, ?)",
+            [table, column, json.dumps(path)],
+        )
+
+    def _create(self, shape: Shape, name: str, names: list[str], system: dict[str, str]) -> None:
+        columns = {column: field.type for column, field in zip(names, shape.fields, strict=True)} | system
+        kinds = listing(f"{quote(column)} {kind}" for column, kind in columns.items())
+        self._connection.execute(f"CREATE TABLE {self._space.table(name)} ({kinds})")
+        self._known.columns[name] = columns
+        for column, field_ in zip(names, shape.fields, strict=True):
+            self._remember(name, field_.path, column)
+        self._changes.append(f"new table {name}")
+
+    def _add(self, table: str, have: dict[str, str], columns: dict[str, str]) -> None:
+        for column, kind in columns.items():
+            self._connection.execute(f"ALTER TABLE {self._space.table(table)} ADD COLUMN {quote(column)} {kind}")
+            have[column] = kind
+
+    # ---- columns -----------------------------------------------------------------------------------------------------
+    def _columns(self, shape: Shape, table: Written, names: list[str], have: dict[str, str] | None) -> Written:
+        rejected: list[str] = []
+        spelled = {column.casefold(): column for column in have or ()}
+        for number, (name, field_) in enumerate(zip(names, shape.fields, strict=True)):
+            staged = f"s.c{number}"
+            column = spelled.get(name.casefold(), name)
+            stored = have.get(column) if have is not None else field_.type
+            if stored is None:
+                verdict = self._new_column(table, column, field_, staged, have or {})
+            else:
+                if have is not None and (table.name, column) not in self._known.remembered:
+                    self._remember(table.name, field_.path, column)
+                verdict = self._old_column(table, column, stored, field_, staged)
+            expression, kind, reject = verdict
+            if reject:
+                rejected.append(reject)
+            if expression:
+                table.columns[column] = expression
+                table.by_path[field_.path] = (column, kind)
+        if not rejected:
+            return table
+        kept = f"(SELECT * FROM {table.source} AS s WHERE NOT coalesce({' OR '.join(rejected)}, false))"
+        self._count_rejected(table, " OR ".join(rejected))
+        return replace(table, source=kept, filtered=True)
+
+    def _count_rejected(self, table: Written, condition: str) -> None:
+        row = self._connection.execute(f"SELECT count(*) FROM {table.source} AS s WHERE {condition}").fetchone()
+        if row and row[0]:
+            self._warnings.append(f"{row[0]} rows of {table.name} were left out (schema_contract: discard_row)")
+
+    def _new_column(
+        self, table: Written, column: str, field_: Field, staged: str, have: dict[str, str]
+    ) -> tuple[str, str, str]:
+        mode = self._plan.contract.columns
+        if mode == "evolve":
+            self._add(table.name, have, {column: field_.type})
+            self._remember(table.name, field_.path, column)
+            self._changes.append(f"new column {table.name}.{column} {field_.type}")
+            return staged, field_.type, ""
+        self._known.paths[table.name].pop(field_.path, None)
+        if field_.unknown:
+            return "", "", ""
+        if mode == "freeze":
+            raise ContractError(
+                f"the field {'.'.join(field_.path)!r} would make a new column of {table.name}",
+                where=self._asset,
+                hint="Set `schema_contract.columns` to evolve, or to discard_value to leave such fields out.",
+            )
+        if mode == "discard_row":
+            return "", "", f"{staged} IS NOT NULL"
+        self._warnings.append(f"the new field {'.'.join(field_.path)!r} of {table.name} was left out (schema_contract)")
+        return "", "", ""
+
+    def _old_column(self, table: Written, column: str, stored: str, field_: Field, staged: str) -> tuple[str, str, str]:
+        if field_.unknown:
+            return f"CAST(NULL AS {stored})", stored, ""
+        if stored == field_.type:
+            return staged, stored, ""
+        wanted = self._wider(table, column, stored, field_, staged)
+        if wanted == stored:
+            return convert(staged, field_.type, stored), stored, ""
+        if self._plan.contract.data_type != "evolve":
+            return self._misfit(table, column, stored, field_, staged)
+        target = self._space.table(table.name)
+        known = convert(quote(column), stored, wanted) if self._holds(target, column) else f"CAST(NULL AS {wanted})"
+        self._connection.execute(f"ALTER TABLE {target} ALTER COLUMN {quote(column)} TYPE {wanted} USING {known}")
+        self._known.columns[table.name][column] = wanted
+        self._changes.append(f"{table.name}.{column} {stored} -> {wanted}")
+        return convert(staged, field_.type, wanted), wanted, ""
+
+    def _wider(self, table: Written, column: str, stored: str, field_: Field, staged: str) -> str:
+        """The type that holds what is stored and what is staged."""
+        target = self._space.table(table.name)
+        if not self._holds(target, column):
+            return field_.type
+        if field_.hint and field_.hint.data_type:
+            return field_.type  # the user's word; DuckDB's cast fails where a stored value does not fit
+        wanted = widen(stored, field_.type)
+        if loses_integers(stored, field_.type):
+            integers = f"{target} WHERE {inexact(quote(column))}"
+            if stored in ("DOUBLE", "FLOAT"):
+                integers = f"{table.source} AS s WHERE {inexact(staged)}"
+            row = self._connection.execute(f"SELECT count(*) FROM (SELECT 1 FROM {integers} LIMIT 1)").fetchone()
+            if row and row[0]:
+                return "VARCHAR"
+        return wanted
+
+    def _holds(self, target: str, column: str) -> bool:
+        """Whether any row has a value there; an all-null column has no type yet."""
+        row = self._connection.execute(
+            f"SELECT count(*) FROM (SELECT 1 FROM {target} WHERE {quote(column)} IS NOT NULL LIMIT 1)"
+        ).fetchone()
+        return bool(row and row[0])
+
+    def _misfit(self, table: Written, column: str, stored: str, field_: Field, staged: str) -> tuple[str, str, str]:
+        """What the contract says of values that the column's type does not hold."""
+        cast = convert(staged, field_.type, stored, lenient=True)
+        if stored in ("BIGINT", "HUGEINT") and field_.type == "DOUBLE":
+            cast = f"CASE WHEN {staged} = trunc({staged}) THEN {cast} END"
+        same = f"{as_text(cast, stored)} IS NOT DISTINCT FROM {as_text(staged, field_.type)}"
+        if stored == "TIMESTAMPTZ" and field_.type == "VARCHAR":
+            same = f"{cast} IS NOT NULL"
+        bad = f"({staged} IS NOT NULL AND NOT ({same}))"
+        counted = self._connection.execute(f"SELECT count(*) FROM {table.source} AS s WHERE {bad}").fetchone()
+        count = counted[0] if counted else 0
+        mode = self._plan.contract.data_type
+        if count and mode == "freeze":
+            raise ContractError(
+                f"{count} values of {'.'.join(field_.path)!r} do not fit {table.name}.{column} {stored}",
+                where=self._asset,
+                hint="Set `schema_contract.data_type` to evolve, or to discard_value to leave such values out.",
+            )
+        if mode == "discard_row":
+            return cast, stored, bad if count else ""
+        if count:
+            self._warnings.append(
+                f"{count} values of {table.name}.{column} were left out: they do not fit {stored} (schema_contract)"
+            )
+        return f"CASE WHEN NOT coalesce({bad}, false) THEN {cast} END", stored, ""
+
+
+def _precedence(plan: TablePlan, path: Path) -> tuple[bool, Path]:
+    """Who gets a name that several new paths want: the one that is spelled like it, then the first by its letters."""
+    return column_name(plan, path) != "__".join(path), path
+
+
+def _mark(path: tuple[object, ...]) -> str:
+    """A short name for a path, the same in every load."""
+    return md5(json.dumps(path, ensure_ascii=False).encode(), usedforsecurity=False).hexdigest()[:6]
+
+
+def _table_path(text: str) -> TablePath:
+    return tuple(tuple(part) for part in json.loads(text))

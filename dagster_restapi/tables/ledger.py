@@ -1,0 +1,320 @@
+"""The ledger: one row per load, written in the load's own transaction, and what else stands beside the tables.
+
+_restapi_loads     the ledger
+_restapi_cursors   one cursor per parent key, of child assets with an `incremental` of their own
+_restapi_tables    which table belongs to which asset, and to which list of its records
+_restapi_columns   which column holds which path of a record
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import msgspec
+
+from dagster_restapi.model import Cursor, JsonScalar, LedgerRow
+from dagster_restapi.tables.sql import Space, literal
+from dagster_restapi.tables.target import Target
+from dagster_restapi.tables.types import instant_text
+
+FORMAT = 1
+LOADS, CURSORS, TABLES, COLUMNS = "_restapi_loads", "_restapi_cursors", "_restapi_tables", "_restapi_columns"
+
+_COLUMNS = {
+    LOADS: {
+        "load_id": "VARCHAR",
+        "asset": "VARCHAR",
+        "partition": "VARCHAR",
+        "run_id": "VARCHAR",
+        "root_run_id": "VARCHAR",
+        "sequence": "BIGINT",
+        "rows": "BIGINT",
+        "cursor_before": "VARCHAR",
+        "cursor": "VARCHAR",
+        "parent_load_id": "VARCHAR",
+        "failed_parents": "VARCHAR",
+        "tables": "VARCHAR",
+        "wipe": "VARCHAR",
+        "data_version": "VARCHAR",
+        "tell": "VARCHAR",
+        "format_version": "INTEGER",
+        "committed_at": "TIMESTAMPTZ",
+    },
+    CURSORS: {
+        "asset": "VARCHAR",
+        "partition": "VARCHAR",
+        "parent_key": "VARCHAR",
+        "value": "VARCHAR",
+        "kind": "VARCHAR",
+        "load_id": "VARCHAR",
+    },
+    TABLES: {"table_name": "VARCHAR", "root": "VARCHAR", "asset": "VARCHAR", "path": "VARCHAR"},
+    COLUMNS: {"table_name": "VARCHAR", "column_name": "VARCHAR", "path": "VARCHAR"},
+}
+_encode = msgspec.json.Encoder(order="sorted").encode
+_decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class CursorSummary:
+    """The cursors that a child keeps per parent key."""
+
+    count: int
+    minimum: JsonScalar
+    maximum: JsonScalar
+
+
+def to_json(value: Any) -> str:
+    """JSON text with sorted keys, as the ledger keeps it."""
+    return _encode(value).decode()
+
+
+# ---- making and migrating --------------------------------------------------------------------------------------------
+def stands(connection: duckdb.DuckDBPyConnection, space: Space, table: str = LOADS) -> bool:
+    """Whether a table is there. Looked up first: a missing table inside a transaction would abort it."""
+    row = connection.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?",
+        [space.catalog, space.schema, table],
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def prepare(connection: duckdb.DuckDBPyConnection, space: Space) -> None:
+    """Makes the schema and the tables of this module, or brings older ones to this format. Part of a transaction."""
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {space.text}")
+    have = connection.execute(
+        "SELECT table_name, list(column_name) FROM duckdb_columns() "
+        "WHERE database_name = ? AND schema_name = ? AND table_name IN (?, ?, ?, ?) GROUP BY table_name",
+        [space.catalog, space.schema, *_COLUMNS],
+    ).fetchall()
+    known = dict(have)
+    for table, columns in _COLUMNS.items():
+        if table not in known:
+            listing = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+            connection.execute(f"CREATE TABLE {space.table(table)} ({listing})")
+            continue
+        for name, kind in columns.items():
+            if name not in known[table]:  # written by an older version of this library
+                connection.execute(f"ALTER TABLE {space.table(table)} ADD COLUMN {name} {kind}")
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+def append(connection: duckdb.DuckDBPyConnection, space: Space, row: LedgerRow) -> None:
+    """Adds a row; `committed_at` is the transaction's time."""
+    values: dict[str, Any] = {
+        "load_id": row.load_id,
+        "asset": row.asset,
+        "partition": row.partition,
+        "run_id": row.run_id,
+        "root_run_id": row.root_run_id,
+        "sequence": row.sequence,
+        "rows": row.rows,
+        "cursor_before": row.cursor_before and to_json(row.cursor_before),
+        "cursor": row.cursor and to_json(row.cursor),
+        "parent_load_id": row.parent_load_id,
+        "failed_parents": to_json(row.failed_parents),
+        "tables": to_json(row.tables),
+        "wipe": row.wipe,
+        "data_version": row.data_version,
+        "tell": to_json(row.tell),
+        "format_version": FORMAT,
+    }
+    marks = ", ".join("?" for _ in values)
+    connection.execute(
+        f"INSERT INTO {space.table(LOADS)} ({', '.join(values)}, committed_at) VALUES ({marks}, now())",
+        list(values.values()),
+    )
+
+
+def newest(connection: duckdb.DuckDBPyConnection, space: Space, asset: str, partition: str | None) -> LedgerRow | None:
+    """The newest load of an asset's slice."""
+    rows = _rows(
+        connection,
+        space,
+        "asset = ? AND partition IS NOT DISTINCT FROM ? ORDER BY sequence DESC LIMIT 1",
+        [asset, partition],
+    )
+    return rows[0] if rows else None
+
+
+def find(connection: duckdb.DuckDBPyConnection, space: Space, load_id: str) -> LedgerRow | None:
+    """The row of one load."""
+    rows = _rows(connection, space, "load_id = ?", [load_id])
+    return rows[0] if rows else None
+
+
+def next_sequence(connection: duckdb.DuckDBPyConnection, space: Space) -> int:
+    """The number of the load that is about to be written."""
+    row = connection.execute(f"SELECT coalesce(max(sequence), 0) + 1 FROM {space.table(LOADS)}").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, space: Space, where: str, values: Iterable[Any]) -> list[LedgerRow]:
+    table = space.table(LOADS)
+    instant = instant_text("committed_at")  # a time stamp with zone would need pytz on this side
+    cursor = connection.execute(
+        f"SELECT * REPLACE ({instant} AS committed_at) FROM {table} WHERE {where}", list(values)
+    )
+    names = [column[0] for column in cursor.description or ()]
+    return [_row(dict(zip(names, values, strict=True))) for values in cursor.fetchall()]
+
+
+def _row(values: Mapping[str, Any]) -> LedgerRow:
+    return LedgerRow(
+        load_id=values["load_id"],
+        asset=values["asset"],
+        partition=values["partition"],
+        run_id=values["run_id"] or "",
+        sequence=values["sequence"] or 0,
+        rows=values["rows"] or 0,
+        cursor_before=_cursor(values["cursor_before"]),
+        cursor=_cursor(values["cursor"]),
+        parent_load_id=values["parent_load_id"],
+        failed_parents=tuple(_decode(values["failed_parents"] or "[]")),
+        tables=tuple(_decode(values["tables"] or "[]")),
+        tell=_decode(values["tell"] or "{}"),
+        format_version=values["format_version"] or 0,
+        committed_at=values["committed_at"] or "",
+        root_run_id=values.get("root_run_id") or "",
+        wipe=values.get("wipe"),
+        data_version=values.get("data_version") or "",
+    )
+
+
+def _cursor(text: str | None) -> Cursor | None:
+    return msgspec.json.decode(text, type=Cursor) if text else None
+
+
+# ---- reading from outside --------------------------------------------------------------------------------------------
+def newest_load(target: Target, asset: str, partition: str | None = None) -> LedgerRow | None:
+    """The newest load of an asset's slice; None where file, schema or ledger are not there yet. Read-only and brief."""
+    if not target.exists:
+        return None
+    with target.read() as connection:
+        space = target.space(connection)
+        return newest(connection, space, asset, partition) if stands(connection, space) else None
+
+
+def find_load(target: Target, load_id: str) -> LedgerRow | None:
+    """The ledger's row of a load; None where it was never committed."""
+    if not target.exists:
+        return None
+    with target.read() as connection:
+        space = target.space(connection)
+        return find(connection, space, load_id) if stands(connection, space) else None
+
+
+def loads(target: Target, asset: str | None = None) -> list[LedgerRow]:
+    """All loads of the schema, or of one asset, oldest first."""
+    if not target.exists:
+        return []
+    with target.read() as connection:
+        space = target.space(connection)
+        if not stands(connection, space):
+            return []
+        return _rows(connection, space, "? IS NULL OR asset = ? ORDER BY sequence", [asset, asset])
+
+
+def forget(target: Target, asset: str, partition: str | None = None) -> int:
+    """Takes an asset, or one partition of it, out of the ledger; its tables stay as they are.
+
+    Gives the number of loads forgotten. The next load of it starts at `initial_value`, and another asset may take the tables over.
+    """
+    if not target.exists:
+        return 0
+    with target.write() as connection:
+        space = target.space(connection)
+        if not stands(connection, space):
+            return 0
+        one = "asset = ? AND (CAST(? AS VARCHAR) IS NULL OR partition = ?)"
+        connection.execute("BEGIN")
+        counted = connection.execute(
+            f"SELECT count(*) FROM {space.table(LOADS)} WHERE {one}", [asset, partition, partition]
+        ).fetchone()
+        for table in (LOADS, CURSORS):
+            if stands(connection, space, table):
+                connection.execute(f"DELETE FROM {space.table(table)} WHERE {one}", [asset, partition, partition])
+        if partition is None and stands(connection, space, TABLES):
+            connection.execute(f"UPDATE {space.table(TABLES)} SET asset = NULL WHERE asset = ?", [asset])
+        connection.execute("COMMIT")
+        return int(counted[0]) if counted else 0
+
+
+# ---- cursors per parent ----------------------------------------------------------------------------------------------
+def parent_key_text(key: Mapping[str, Any]) -> str:
+    """A parent key as `_restapi_cursors` spells it."""
+    return to_json(key)
+
+
+def store_cursors(
+    connection: duckdb.DuckDBPyConnection,
+    space: Space,
+    lines: Iterable[Mapping[str, Any]],
+    *,
+    asset: str,
+    partition: str | None,
+    load_id: str,
+    clear: bool,
+) -> None:
+    """Updates the cursors of a child's parents, in the load's transaction."""
+    table = space.table(CURSORS)
+    slice_ = "asset = ? AND partition IS NOT DISTINCT FROM ?"
+    if clear:
+        connection.execute(f"DELETE FROM {table} WHERE {slice_}", [asset, partition])
+    rows = {parent_key_text(line["key"]): (to_json(line["value"]), line["kind"]) for line in lines}
+    if not rows:
+        return
+    connection.execute("CREATE OR REPLACE TEMP TABLE _moved (parent_key VARCHAR, value VARCHAR, kind VARCHAR)")
+    batch = [(key, value, kind) for key, (value, kind) in rows.items()]
+    for start in range(0, len(batch), 500):
+        part = batch[start : start + 500]
+        marks = ", ".join("(?, ?, ?)" for _ in part)
+        connection.execute(f"INSERT INTO temp._moved VALUES {marks}", [item for row in part for item in row])
+    connection.execute(
+        f"DELETE FROM {table} WHERE {slice_} AND parent_key IN (SELECT parent_key FROM temp._moved)",
+        [asset, partition],
+    )
+    connection.execute(
+        f"INSERT INTO {table} (asset, partition, parent_key, value, kind, load_id) "
+        f"SELECT ?, ?, parent_key, value, kind, {literal(load_id)} FROM temp._moved",
+        [asset, partition],
+    )
+
+
+def parent_cursors(
+    connection: duckdb.DuckDBPyConnection, space: Space, asset: str, partition: str | None
+) -> dict[str, tuple[JsonScalar, str]]:
+    """Value and kind of each cursor of a child, by its parent key's text."""
+    if not stands(connection, space, CURSORS):
+        return {}
+    rows = connection.execute(
+        f"SELECT parent_key, value, kind FROM {space.table(CURSORS)} "
+        "WHERE asset = ? AND partition IS NOT DISTINCT FROM ?",
+        [asset, partition],
+    ).fetchall()
+    return {key: (_decode(value), kind) for key, value, kind in rows}
+
+
+def cursor_summary(target: Target, asset: str, partition: str | None = None) -> CursorSummary:
+    """How many cursors a child keeps, and the lowest and highest of them, compared by their kind."""
+    if not target.exists:
+        return CursorSummary(0, None, None)
+    with target.read() as connection:
+        values = parent_cursors(connection, target.space(connection), asset, partition)
+    ordered = sorted((value for value, _ in values.values()), key=_order)
+    return CursorSummary(len(ordered), ordered[0] if ordered else None, ordered[-1] if ordered else None)
+
+
+def _order(value: JsonScalar) -> tuple[int, Any]:
+    if isinstance(value, str):
+        try:
+            instant = datetime.fromisoformat(value)
+        except ValueError:
+            return 2, value
+        return 1, (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
+    return 0, value

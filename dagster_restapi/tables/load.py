@@ -1,0 +1,401 @@
+"""One load: a spool becomes rows of its tables in one transaction, and the ledger says so."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import msgspec
+
+from dagster_restapi.errors import LedgerConflict, TableError
+from dagster_restapi.model import Column, Cursor, Fetched, LedgerRow, LoadResult, Slice, TablePlan
+from dagster_restapi.spool import Spool
+from dagster_restapi.tables import ledger
+from dagster_restapi.tables.evolve import PARTITION, Evolved, evolve
+from dagster_restapi.tables.keys import primary_key
+from dagster_restapi.tables.shape import key_path
+from dagster_restapi.tables.sql import Space
+from dagster_restapi.tables.stage import Staged, remove, stage
+from dagster_restapi.tables.target import Log, Target, attach
+from dagster_restapi.tables.types import plain
+from dagster_restapi.tables.write import Counts, Job, write
+
+if TYPE_CHECKING:
+    from dagster_restapi.config.table import ColumnHint
+
+CURSORS_FILE = "cursors.ndjson"
+_logger = logging.getLogger(__name__)
+
+
+def load(
+    target: Target,
+    plan: TablePlan,
+    slice_: Slice,
+    spool: Spool,
+    fetched: Fetched,
+    *,
+    cursor: Cursor | None,
+    expected: str | None,
+    replace: bool = False,
+    remove_load: str | None = None,
+    notes: Mapping[str, Any] | None = None,
+    log: Log = _logger.info,
+) -> LoadResult:
+    """Brings a spool into its tables, wholly or not at all.
+
+    Args:
+        cursor: Where the slice went on from; rows at that very position are compared by content.
+        expected: Newest load of the slice when `cursor` was read; it must still be the newest.
+        replace: The load replaces the whole slice, whatever the disposition: full refresh, rebuild, time window.
+        remove_load: A load of which no event tells: its rows are removed first.
+        notes: JSON that the ledger keeps in `tell["notes"]`.
+        log: Takes a line about waiting for the file.
+
+    Raises:
+        LedgerConflict: Another load of this slice was committed since `expected` was read.
+        ContractError: The rows break the plan's contract.
+        LockTimeout: The file stayed locked.
+        TableError: Anything else; the tables are as they were.
+    """
+    staged = stage(
+        spool, plan, memory_limit=target.memory_limit, partition=slice_.partition, by_window=slice_.window is not None
+    )
+    try:
+        request = _Request(target, plan, slice_, spool, fetched, cursor, expected, replace, remove_load, notes or {})
+        return _load(request, staged, log)
+    finally:
+        remove(staged.path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    target: Target
+    plan: TablePlan
+    slice_: Slice
+    spool: Spool
+    fetched: Fetched
+    cursor: Cursor | None
+    expected: str | None
+    replace: bool
+    remove_load: str | None
+    notes: Mapping[str, Any]
+
+    @property
+    def snapshot(self) -> bool:
+        """Whether the spool holds everything that the slice has, so that absence means deletion."""
+        by_hand = self.slice_.by_hand or self.slice_.max_pages is not None
+        return self.plan.cursor_path is None and self.fetched.complete and not by_hand
+
+    @property
+    def cursor_after(self) -> Cursor | None:
+        """The position that the tables are at when this load is in."""
+        fetched = self.fetched
+        if not fetched.complete or self.slice_.by_hand or fetched.cursor_value is None or fetched.cursor_kind is None:
+            return self.cursor
+        return Cursor(value=fetched.cursor_value, kind=fetched.cursor_kind, load_id=self.spool.load_id)
+
+
+def _load(request: _Request, staged: Staged, log: Log) -> LoadResult:
+    asked = time.monotonic()
+    fault = ""
+    try:
+        with request.target.write(log=log) as connection:
+            locked = time.monotonic()
+            result = _transact(connection, request, staged, waited=locked - asked)
+            result = _with_seconds(result, locked)
+    except duckdb.Error as error:
+        fault = str(error)
+    if fault:
+        raise _failed(fault, request)
+    return result
+
+
+def _with_seconds(result: LoadResult, locked: float) -> LoadResult:
+    return result if result.already_loaded else replace(result, locked_seconds=time.monotonic() - locked)
+
+
+def _transact(connection: duckdb.DuckDBPyConnection, request: _Request, staged: Staged, *, waited: float) -> LoadResult:
+    """The transaction. An error leaves it open: closing the connection rolls it back."""
+    space = request.target.space(connection)
+    load_id, slice_ = request.spool.load_id, request.slice_
+    name = "stage_" + "".join(letter if letter.isalnum() else "_" for letter in load_id)
+    attach(connection, staged.path, name)
+    try:
+        connection.execute("BEGIN")
+        if ledger.stands(connection, space):
+            ledger.prepare(connection, space)
+            known = ledger.find(connection, space, load_id)
+            if known:
+                connection.execute("ROLLBACK")
+                return read_back(known)
+        else:
+            ledger.prepare(connection, space)
+        newest = ledger.newest(connection, space, slice_.asset, slice_.partition)
+        _check_expected(request, newest)
+        result = _write(connection, space, request, staged, name, newest, waited)
+        connection.execute("COMMIT")
+    except BaseException:
+        _abandon(connection)
+        raise
+    finally:
+        _detach(connection, name)
+    if ledger.find(connection, space, load_id) is None:
+        raise TableError("the commit returned, but the ledger does not have the load", where=slice_.asset)
+    return result
+
+
+def _abandon(connection: duckdb.DuckDBPyConnection) -> None:
+    """Ends the transaction of a failed load, so that the scratch file can be let go."""
+    try:
+        connection.execute("ROLLBACK")
+    except duckdb.Error:
+        return  # the connection is about to close, which rolls back as well
+
+
+def _detach(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    try:
+        connection.execute(f"DETACH {name}")
+    except duckdb.Error:
+        return  # closing the connection lets go of the file as well
+
+
+def _check_expected(request: _Request, newest: LedgerRow | None) -> None:
+    have = newest.load_id if newest else None
+    if have == request.expected:
+        return
+    raise LedgerConflict(
+        f"another load was committed meanwhile: {have} instead of {request.expected}",
+        where=_place(request.slice_),
+        hint="Run the asset again: it goes on from that load's result.",
+    )
+
+
+def _place(slice_: Slice) -> str:
+    return slice_.asset if slice_.partition is None else f"{slice_.asset}, partition {slice_.partition}"
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection,
+    space: Space,
+    request: _Request,
+    staged: Staged,
+    database: str,
+    newest: LedgerRow | None,
+    waited: float,
+) -> LoadResult:
+    plan, slice_ = request.plan, request.slice_
+    sequence = ledger.next_sequence(connection, space)
+    partitioned = slice_.partition is not None
+    open_contract = {plan.contract.tables, plan.contract.columns, plan.contract.data_type} == {"evolve"}
+    empty_kept = not staged.rows[()] and not plan.allow_empty
+    before = _count_root(connection, space, plan)
+    tables = evolve(
+        connection,
+        space,
+        plan,
+        staged,
+        asset=slice_.asset,
+        partitioned=partitioned,
+        fresh=request.replace and not partitioned and open_contract and not empty_kept,
+        database=database,
+    )
+    counts = write(connection, space, _job(connection, space, request, staged, tables))
+    if tables.dropped:
+        counts.deleted = before
+    counts.before = before
+    moved = any((counts.inserted, counts.updated, counts.deleted))
+    version = request.spool.load_id if moved or newest is None or not newest.data_version else newest.data_version
+    result = _result(connection, space, request, staged, tables, counts, waited, version)
+    _store_cursors(connection, space, request)
+    if request.remove_load:
+        connection.execute(
+            f"DELETE FROM {space.table(ledger.LOADS)} WHERE load_id = ? AND asset = ?",
+            [request.remove_load, slice_.asset],
+        )
+    ledger.append(connection, space, _ledger_row(request, result, sequence))
+    return result
+
+
+def _count_root(connection: duckdb.DuckDBPyConnection, space: Space, plan: TablePlan) -> int:
+    return _count(connection, space.table(plan.table)) if ledger.stands(connection, space, plan.table) else 0
+
+
+def _count(connection: duckdb.DuckDBPyConnection, source: str) -> int:
+    row = connection.execute(f"SELECT count(*) FROM {source}").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _job(
+    connection: duckdb.DuckDBPyConnection, space: Space, request: _Request, staged: Staged, tables: Evolved
+) -> Job:
+    slice_ = request.slice_
+    boundaries: list[tuple[str | int | float, str]] = []
+    if request.cursor and not slice_.by_hand:
+        boundaries.append((request.cursor.value, request.cursor.kind))
+    if (request.spool.directory / CURSORS_FILE).exists():
+        kept = ledger.parent_cursors(connection, space, slice_.asset, slice_.partition)
+        boundaries += sorted({(value, kind) for value, kind in kept.values() if value is not None}, key=repr)
+    return Job(
+        plan=request.plan,
+        shape=staged.shape,
+        keys=staged.keys,
+        tables=tables,
+        load_id=request.spool.load_id,
+        partition=slice_.partition,
+        by_window=slice_.window is not None,
+        replaces=request.replace,
+        keep_if_empty=slice_.partition is None and not request.plan.allow_empty,
+        snapshot=request.snapshot,
+        boundaries=tuple(boundaries),
+        remove_load=request.remove_load,
+    )
+
+
+def _result(
+    connection: duckdb.DuckDBPyConnection,
+    space: Space,
+    request: _Request,
+    staged: Staged,
+    tables: Evolved,
+    counts: Counts,
+    waited: float,
+    version: str,
+) -> LoadResult:
+    root = space.table(tables.root.name)
+    slice_ = request.slice_
+    warnings = [*tables.warnings, *counts.warnings]
+    if staged.twins:
+        warnings.append(f"{staged.twins} records were left out: a later one of this load has the same key")
+    here = None
+    if slice_.partition is not None:
+        row = connection.execute(f"SELECT count(*) FROM {root} WHERE {PARTITION} = ?", [slice_.partition]).fetchone()
+        here = int(row[0]) if row else 0
+    return LoadResult(
+        load_id=request.spool.load_id,
+        rows_loaded=counts.staged,
+        rows_inserted=counts.inserted,
+        rows_updated=counts.updated,
+        rows_deleted=counts.deleted,
+        rows_unchanged=counts.unchanged,
+        row_count=_count(connection, root),
+        partition_row_count=here,
+        row_count_before=counts.before,
+        tables=counts.children,
+        columns=columns_of(connection, space, tables.root.name, request.plan),
+        schema_changes=tables.changes,
+        warnings=tuple(warnings),
+        cursor=request.cursor_after,
+        cursor_before=request.cursor,
+        data_version=version,
+        stage_seconds=staged.seconds,
+        wait_seconds=waited,
+    )
+
+
+def columns_of(
+    connection: duckdb.DuckDBPyConnection, space: Space, table: str, plan: TablePlan | None = None
+) -> tuple[Column, ...]:
+    """The columns of a table as they stand, with the descriptions that the plan has for them."""
+    described = {}
+    if plan and plan.hints and ledger.stands(connection, space, ledger.COLUMNS):
+        described = {name: hint.description for name, hint in _hints_by_column(connection, space, table, plan).items()}
+    keys = set(primary_key(plan)) if plan else set()
+    rows = connection.execute(
+        "SELECT column_name, data_type, is_nullable FROM duckdb_columns() "
+        "WHERE database_name = ? AND schema_name = ? AND table_name = ? ORDER BY column_index",
+        [space.catalog, space.schema, table],
+    ).fetchall()
+    return tuple(
+        Column(
+            name=name, type=plain(kind), nullable=bool(nullable) and name not in keys, description=described.get(name)
+        )
+        for name, kind, nullable in rows
+    )
+
+
+def _hints_by_column(
+    connection: duckdb.DuckDBPyConnection, space: Space, table: str, plan: TablePlan
+) -> dict[str, ColumnHint]:
+    rows = connection.execute(
+        f"SELECT path, column_name FROM {space.table(ledger.COLUMNS)} WHERE table_name = ?", [table]
+    ).fetchall()
+    names = {tuple(json.loads(path)): column for path, column in rows}
+    return {names.get(key_path(name), name): hint for name, hint in plan.hints.items()}
+
+
+def _store_cursors(connection: duckdb.DuckDBPyConnection, space: Space, request: _Request) -> None:
+    path: Path = request.spool.directory / CURSORS_FILE
+    lines = _lines(path) if path.exists() else ()
+    ledger.store_cursors(
+        connection,
+        space,
+        lines,
+        asset=request.slice_.asset,
+        partition=request.slice_.partition,
+        load_id=request.spool.load_id,
+        clear=request.replace,
+    )
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as lines:
+        for line in lines:
+            if line.strip():
+                yield msgspec.json.decode(line)
+
+
+def _ledger_row(request: _Request, result: LoadResult, sequence: int) -> LedgerRow:
+    slice_ = request.slice_
+    return LedgerRow(
+        load_id=request.spool.load_id,
+        asset=slice_.asset,
+        partition=slice_.partition,
+        run_id=slice_.run_id,
+        sequence=sequence,
+        rows=result.rows_loaded,
+        cursor_before=request.cursor,
+        cursor=result.cursor,
+        parent_load_id=request.fetched.parent_load_id,
+        failed_parents=request.fetched.failed_parents,
+        tables=(request.plan.table, *result.tables),
+        tell={"load": result, "fetched": request.fetched, "notes": request.notes},
+        format_version=ledger.FORMAT,
+        committed_at="",
+        root_run_id=slice_.root_run_id,
+        wipe=slice_.wipe,
+        data_version=result.data_version,
+    )
+
+
+def read_back(row: LedgerRow) -> LoadResult:
+    """What a load told when it was committed, from its row in the ledger."""
+    told = row.tell.get("load")
+    if told is None:  # written by an older version
+        return LoadResult(load_id=row.load_id, already_loaded=True, rows_loaded=row.rows, cursor=row.cursor)
+    return replace(msgspec.convert(told, LoadResult), already_loaded=True)
+
+
+def _failed(fault: str, request: _Request) -> TableError:
+    hint = "The tables are as they were, and the spool is kept, so that nothing is fetched again."
+    if "No space" in fault or "disk" in fault.lower():
+        hint = "Free some space where the database lies; the tables are as they were, and the spool is kept."
+    elif "ermission" in fault or "read-only" in fault.lower():
+        hint = "Make the database and its folder writable; the tables are as they were, and the spool is kept."
+    elif "emory" in fault:
+        hint = "Raise `memory_limit` of the IO manager; the tables are as they were, and the spool is kept."
+    return TableError(f"the load failed: {fault.splitlines()[0]}", where=_place(request.slice_), hint=hint)
+
+
+def root_exists(target: Target, plan: TablePlan) -> bool:
+    """Whether a resource's own table stands."""
+    if not target.exists:
+        return False
+    with target.read() as connection:
+        return ledger.stands(connection, target.space(connection), plan.table)

@@ -1,0 +1,397 @@
+"""From a recorded schema to the shape of tables: which columns and child tables, and the SQL that fills each of them.
+
+In `nested: tables`, dlt's way, every path has up to three places at once: its scalars have a column, its objects'
+fields have columns `path__field`, its lists have a child table `table__path`. What arrives where does not depend on
+what arrived first. A path that was only ever an empty list or object makes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from dagster_restapi.config.naming import normalize
+from dagster_restapi.errors import TableError
+from dagster_restapi.model import TablePlan
+from dagster_restapi.schema import Kind, Node
+from dagster_restapi.tables.sql import literal, quote
+from dagster_restapi.tables.types import (
+    SCALARS,
+    collides,
+    hinted_type,
+    instant,
+    native_type,
+    number_text,
+    parts,
+    plain,
+    scalar_type,
+)
+
+if TYPE_CHECKING:
+    from dagster_restapi.config.table import ColumnHint
+
+Path = tuple[str, ...]
+"""Keys from a table's record down to a value; () is the record itself, or the value of a list of scalars."""
+
+RECORD = "record"  # the one column of the source where a whole record is read as JSON
+_NESTED = Kind.OBJECT | Kind.LIST
+_KEY = re.compile(r"""\.?(?:\[(['"])(?P<quoted>.*?)\1\]|\[(?P<index>\d+)\]|(?P<name>[^.\[\]]+))""")
+
+
+def keys_of(path: str) -> tuple[str | int, ...] | None:
+    """The keys and indexes of a plain JSONPath (`a.b`, `$.a`, `a['odd key']`, `a[0].b`); None for any other."""
+    text = path.strip().removeprefix("$")
+    keys: list[str | int] = []
+    position = 0
+    while position < len(text):
+        match = _KEY.match(text, position)
+        if match is None or "*" in match[0]:
+            return None
+        keys.append(int(match["index"]) if match["index"] else match["name"] or match["quoted"] or "")
+        position = match.end()
+    return tuple(keys)
+
+
+def key_path(path: str) -> Path:
+    """The keys of a column's JSONPath; a path that is none is taken as one key."""
+    keys = keys_of(path)
+    if keys is None or not all(isinstance(key, str) for key in keys):
+        return (path,)
+    return tuple(str(key) for key in keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One staged column.
+
+    Attributes:
+        path: Where the value stands in the table's record.
+        type: The narrowest type that holds what was recorded, or the hinted one.
+        sql: The value, over the table's source.
+        probe: True where a text counts as a date-time here but is none for DuckDB; "" where that cannot be.
+        unknown: Only ever null.
+        hint: What the user said of the column.
+    """
+
+    path: Path
+    type: str
+    sql: str
+    probe: str = ""
+    unknown: bool = False
+    hint: ColumnHint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A list in a table's record that becomes a child table."""
+
+    path: Path
+    sql: str
+    table: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One table: its columns and the lists below it.
+
+    Attributes:
+        path: One key path per list on the way from the root table; () for the root itself.
+    """
+
+    path: tuple[Path, ...]
+    fields: tuple[Field, ...]
+    branches: tuple[Branch, ...]
+
+    def walk(self) -> Iterable[Shape]:
+        """This table and all below it, parents first."""
+        yield self
+        for branch in self.branches:
+            yield from branch.table.walk()
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the spool is read, and the tables that come of it.
+
+    Attributes:
+        columns: Type per top-level key for `read_json`; None: whole records are read as JSON.
+    """
+
+    columns: dict[str, str] | None
+    root: Shape
+
+
+def column_name(plan: TablePlan, path: Path) -> str:
+    """The name that a column has unless another path came first."""
+    if not path:
+        return "value"
+    return "__".join(_normal(plan, key) for key in path)
+
+
+def child_name(plan: TablePlan, parent: str, path: Path) -> str:
+    """The name that a child table has unless another path came first."""
+    return "__".join((parent, *(_normal(plan, key) for key in path or ("list",))))
+
+
+def _normal(plan: TablePlan, key: str) -> str:
+    name = normalize(key) if plan.naming == "snake_case" else key.replace("\0", "")
+    return name or "x"
+
+
+def layout(plan: TablePlan, schema: Node, *, as_text: frozenset[tuple[tuple[Path, ...], Path]] = frozenset()) -> Layout:
+    """The layout of a plan's tables for a recorded schema.
+
+    Args:
+        as_text: Date-times that DuckDB does not take, by table path and column path: they stay text.
+
+    Raises:
+        TableError: Records have a key that this library writes itself.
+    """
+    return _Shaper(plan, as_text).layout(schema)
+
+
+class _Shaper:
+    def __init__(self, plan: TablePlan, as_text: frozenset[tuple[tuple[Path, ...], Path]]) -> None:
+        self._plan = plan
+        self._as_text = as_text
+        self._levels = 1_000_000 if plan.max_nesting is None else plan.max_nesting
+        self._hints = {key_path(name): hint for name, hint in plan.hints.items()}
+
+    def layout(self, schema: Node) -> Layout:
+        if "_restapi_row_hash" in schema.fields:
+            raise TableError(
+                "the records have a key `_restapi_row_hash`, which this library writes itself",
+                where=self._plan.resource,
+                hint="Rename or drop it in a `map` step.",
+            )
+        whole = collides(schema)
+        columns = (
+            None
+            if whole
+            else {
+                key: self.read((key,), node, self._levels, self._levels, root=True)
+                for key, node in schema.fields.items()
+            }
+        )
+        builder = _Table(self, (), self._levels)
+        for key, node in schema.fields.items():
+            sql, kind = (self._extract(RECORD, key), "JSON") if columns is None else (quote(key), columns[key])
+            builder.value((key,), node, sql, kind, self._levels, root=True)
+        return Layout(columns, builder.finished())
+
+    # ---- decisions that reading and building share -------------------------------------------------------------------
+    def hint(self, path: Path, root: bool) -> ColumnHint | None:
+        """What the user said of a column of the root table, by its path or by its name."""
+        if not root:
+            return None
+        return self._hints.get(path) or self._hints.get((column_name(self._plan, path),))
+
+    def one_column(self, path: Path, node: Node, level: int, root: bool) -> str | None:
+        """The type, where a path has one single column whatever its kinds; None where kinds have places of their own."""
+        hinted = hinted_type(self.hint(path, root))
+        if hinted:
+            return hinted
+        if not node.mask & _NESTED:
+            return None
+        if self._plan.nested == "json" or level <= 0:
+            return "JSON"
+        return plain(native_type(node)) if self._plan.nested == "native" else None
+
+    def read(self, path: Path, node: Node, level: int, table: int, *, root: bool) -> str:
+        """The type that `read_json` is asked for.
+
+        Args:
+            level: How many more levels of objects may become columns.
+            table: The same, at the record of the table that this path belongs to.
+        """
+        single = self.one_column(path, node, level, root)
+        if single:
+            hinted = hinted_type(self.hint(path, root))
+            return "JSON" if hinted or single == "JSON" else native_type(node, staged=True)
+        kinds = node.mask & ~Kind.NULL
+        if kinds == Kind.OBJECT and node.fields and not collides(node):
+            inner = (
+                f"{quote(key)} {self.read((*path, key), child, level - 1, table, root=root)}"
+                for key, child in node.fields.items()
+            )
+            return f"STRUCT({', '.join(inner)})"
+        if kinds == Kind.LIST and node.items:
+            return f"{self.read((), node.items, table, table - 1, root=False)}[]"
+        if kinds & _NESTED:
+            return "JSON"
+        kind = scalar_type(kinds) or "VARCHAR"
+        if kind == "VARCHAR" and kinds & Kind.FLOAT:
+            return "JSON"  # a float must be told from a text that looks like one
+        return "VARCHAR" if kind == "TIMESTAMPTZ" else kind
+
+    def stays_text(self, table: tuple[Path, ...], path: Path) -> bool:
+        """Whether DuckDB has refused a date-time of this column."""
+        return (table, path) in self._as_text
+
+    def _extract(self, sql: str, key: str) -> str:
+        pointer = "/" + key.replace("~", "~0").replace("/", "~1")
+        return f"json_extract({sql}, {literal(pointer)})"
+
+    def member(self, sql: str, kind: str, key: str, node: Node) -> tuple[str, str]:
+        """A field of an object, and the type that it comes in."""
+        if kind != "JSON":
+            return f"struct_extract({sql}, {literal(key)})", kind
+        guarded = node.mask & ~Kind.NULL != Kind.OBJECT  # a pointer "/0" would find a list's item, too
+        of_object = f"CASE WHEN json_type({sql}) = 'OBJECT' THEN {sql} END" if guarded else sql
+        return self._extract(of_object, key), "JSON"
+
+    @property
+    def plan(self) -> TablePlan:
+        """The plan that is being laid out."""
+        return self._plan
+
+
+class _Table:
+    """Collects the columns and lists of one table."""
+
+    def __init__(self, shaper: _Shaper, path: tuple[Path, ...], level: int) -> None:
+        self._shaper, self._path, self._level = shaper, path, level
+        self._fields: list[Field] = []
+        self._branches: list[Branch] = []
+
+    def finished(self) -> Shape:
+        """The table with all that was added."""
+        return Shape(self._path, tuple(self._fields), tuple(self._branches))
+
+    def value(self, path: Path, node: Node, sql: str, kind: str, level: int, *, root: bool) -> None:
+        """Adds every place that a path needs.
+
+        Args:
+            sql: The value.
+            kind: The type that it was read in; "JSON" where kinds mix; for anything below an object, any other text.
+            level: How many more levels may become columns and tables.
+        """
+        shaper = self._shaper
+        hint = shaper.hint(path, root)
+        single = shaper.one_column(path, node, level, root)
+        if single:
+            self._single(path, node, sql, kind, single, hint)
+            return
+        kinds = node.mask
+        if kinds & SCALARS or not kinds & _NESTED:
+            self._scalar(path, node, sql, kind == "JSON", hint)
+        if kinds & Kind.OBJECT:
+            for key, child in node.fields.items():
+                inner, form = shaper.member(sql, kind, key, node)
+                if form != "JSON":
+                    form = shaper.read((*path, key), child, level - 1, self._level, root=root)
+                self.value((*path, key), child, inner, form, level - 1, root=root)
+        if kinds & Kind.LIST and node.items:
+            self._list(path, node, sql, kind)
+
+    def _list(self, path: Path, node: Node, sql: str, kind: str) -> None:
+        assert node.items is not None
+        if kind == "JSON":
+            only = node.mask & ~Kind.NULL == Kind.LIST
+            of_list = sql if only else f"CASE WHEN json_type({sql}) = 'ARRAY' THEN {sql} END"
+            sql, form = f"CAST({of_list} AS JSON[])", "JSON"
+        else:
+            form = kind[:-2]
+        level = self._level - 1
+        table = _Table(self._shaper, (*self._path, path), level)
+        table.value((), node.items, "item", form, level + 1, root=False)
+        self._branches.append(Branch(path, sql, table.finished()))
+
+    def _scalar(self, path: Path, node: Node, sql: str, is_json: bool, hint: ColumnHint | None) -> None:
+        kind = scalar_type(node.mask)
+        if kind is None:
+            self._fields.append(Field(path, "VARCHAR", "CAST(NULL AS VARCHAR)", unknown=True, hint=hint))
+            return
+        if kind == "TIMESTAMPTZ" and self._shaper.stays_text(self._path, path):
+            kind = "VARCHAR"
+        text = _json_scalar(sql, node) if is_json else sql
+        probe = ""
+        if kind == "TIMESTAMPTZ":
+            probe = f"{text} IS NOT NULL AND {instant(text, lenient=True)} IS NULL"
+            text = instant(text)
+        elif is_json and kind != "VARCHAR":
+            text = f"CAST({text} AS {kind})"
+        self._fields.append(Field(path, kind, text, probe, hint=hint))
+
+    def _single(self, path: Path, node: Node, sql: str, kind: str, wanted: str, hint: ColumnHint | None) -> None:
+        if hinted_type(hint):
+            self._fields.append(Field(path, wanted, _hinted(sql, node, wanted, path), hint=hint))
+            return
+        if wanted == "JSON":
+            value = f"CASE WHEN json_type({sql}) <> 'NULL' THEN {sql} END" if kind == "JSON" else f"to_json({sql})"
+            self._fields.append(Field(path, wanted, value, hint=hint))
+            return
+        if kind == "JSON":
+            sql = f"from_json({sql}, {literal(_structure(native_type(node, staged=True)))})"
+        probe = ""
+        if "TIMESTAMPTZ" in wanted:
+            probe = f"{sql} IS NOT NULL AND TRY_CAST({sql} AS {wanted}) IS NULL"
+            if self._shaper.stays_text(self._path, path):
+                wanted, probe = plain(native_type(node, staged=True)), ""
+        self._fields.append(Field(path, wanted, f"CAST({sql} AS {wanted})", probe, hint=hint))
+
+
+def _structure(kind: str) -> str:
+    """A nested type as `from_json` spells it."""
+
+    def spell(part: duckdb.sqltypes.DuckDBPyType) -> object:
+        if part.id == "list":
+            return [spell(parts(part)["child"])]
+        if part.id == "struct":
+            return {key: spell(inner) for key, inner in parts(part).items()}
+        return plain(str(part))
+
+    return json.dumps(spell(duckdb.sqltype(kind)))
+
+
+def _json_scalar(sql: str, node: Node) -> str:
+    """The text of a JSON value's scalar; NULL for objects and lists."""
+    text = f"json_extract_string({sql}, '$')"
+    if node.mask & Kind.FLOAT and scalar_type(node.mask) == "VARCHAR":
+        number = number_text(f"CAST({text} AS DOUBLE)")
+        text = (
+            f"CASE WHEN json_type({sql}) = 'DOUBLE' AND NOT regexp_full_match({text}, '-?\\d+') THEN {number} "
+            f"ELSE {text} END"
+        )
+    if node.mask & _NESTED:
+        text = f"CASE WHEN json_type({sql}) NOT IN ('OBJECT', 'ARRAY') THEN {text} END"
+    return text
+
+
+def _hinted(sql: str, node: Node, wanted: str, path: Path) -> str:
+    """A value read as JSON, in the type that the user asked for; what would lose digits is an error."""
+    if wanted == "JSON":
+        return f"CASE WHEN json_type({sql}) <> 'NULL' THEN {sql} END"
+    text = _json_scalar(sql, Node(node.mask & ~_NESTED))
+    if wanted == "VARCHAR":
+        return text
+    name = ".".join(path)
+    if wanted in ("TIMESTAMPTZ", "TIMESTAMP"):
+        if node.mask & (Kind.INT | Kind.LONG | Kind.FLOAT):  # seconds since 1970, as dlt reads them
+            number = f"json_type({sql}) IN ('BIGINT', 'UBIGINT', 'DOUBLE')"
+            value = f"CASE WHEN {number} THEN to_timestamp(CAST({text} AS DOUBLE)) ELSE {instant(text)} END"
+        else:
+            value = instant(text)
+        return value if wanted == "TIMESTAMPTZ" else f"({value}) AT TIME ZONE 'UTC'"
+    if wanted == "BLOB":
+        return f"from_base64({text})"
+    if wanted == "DATE":
+        return f"CAST({text} AS DATE)"
+    if wanted.startswith("DECIMAL"):
+        scale = int(wanted.rstrip(")").split(",")[1])
+        return _strict(text, rf"-?\d+(\.\d{{0,{scale}}}0*)?|.*[eE].*|[^\d.-].*", wanted, name, "raise `scale`")
+    if wanted.endswith("INT") or wanted == "INTEGER":
+        return _strict(text, r"-?\d+(\.0+)?|.*[eE].*|[^\d.-].*", wanted, name, "take data_type double or decimal")
+    return f"CAST({text} AS {wanted})"
+
+
+def _strict(text: str, fits: str, wanted: str, name: str, advice: str) -> str:
+    """A cast that does not round: DuckDB's own makes 2 of 1.5."""
+    message = literal(f" in {name} does not fit {wanted} without rounding; {advice} in its `columns` hint")
+    checked = f"CASE WHEN regexp_full_match({text}, {literal(fits)}) THEN {text} ELSE error({text} || {message}) END"
+    return f"CAST(CASE WHEN {text} IS NOT NULL THEN {checked} END AS {wanted})"

@@ -1,0 +1,290 @@
+"""From a spool to a scratch DuckDB file beside it: everything that can be done before the target is locked."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from dagster_restapi.errors import TableError
+from dagster_restapi.model import TablePlan
+from dagster_restapi.spool import HASH_FIELD, Spool
+from dagster_restapi.tables.keys import Keys, find_keys, staged_column
+from dagster_restapi.tables.shape import RECORD, Branch, Field, Layout, Shape, layout
+from dagster_restapi.tables.shape import Path as KeyPath
+from dagster_restapi.tables.sql import listing, literal, quote
+from dagster_restapi.tables.types import key_text
+
+_OBJECT_BYTES = 16 * 2**20  # DuckDB's own limit for one record; buffers grow with it
+FILE = "stage.duckdb"
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """The scratch file, ready to be copied from.
+
+    Columns of its tables: the root's `_ord` (order in the spool), `_id`, `_hash`; a child's `_root` (the root row's
+    `_ord`), `_id`, `_parent_id`, `_root_id`, `_index`; and `c0`, `c1`, … in the order of the shape's fields.
+
+    Attributes:
+        tables: Name in the scratch file of each table with rows or columns, by table path.
+        rows: Rows per table path, after twins were removed.
+        twins: Rows left out because a later one of the same load has the same key.
+    """
+
+    path: Path
+    shape: Shape
+    keys: Keys
+    tables: dict[tuple[KeyPath, ...], str]
+    rows: dict[tuple[KeyPath, ...], int]
+    twins: int
+    seconds: float
+
+
+def stage(spool: Spool, plan: TablePlan, *, memory_limit: str, partition: str | None, by_window: bool) -> Staged:
+    """Reads the spool with the recorded schema and shapes it into tables.
+
+    Args:
+        by_window: Partitions are time windows: the key of a merge counts for the whole table.
+
+    Raises:
+        TableError: A key is missing or null, a value does not fit its hint, or the disk is full.
+    """
+    started = time.monotonic()
+    path = spool.directory / FILE
+    remove(path)
+    scope = None if by_window and plan.disposition == "merge" else partition
+    refused: frozenset[tuple[tuple[KeyPath, ...], KeyPath]] = frozenset()
+    with _scratch(path, memory_limit) as connection:
+        while True:
+            shapes = layout(plan, spool.schema, as_text=refused)
+            keys = find_keys(plan, shapes.root, rows=spool.rows)
+            stager = _Stager(connection, spool, plan, shapes, keys, scope)
+            more = stager.run()
+            if not more:
+                break
+            refused |= more
+        rows = {table: stager.count(name) for table, name in stager.names.items()}
+    return Staged(path, shapes.root, keys, stager.names, rows, stager.twins, time.monotonic() - started)
+
+
+def remove(path: Path) -> None:
+    """Removes a scratch file and what DuckDB may have left beside it."""
+    for name in (path, path.with_name(path.name + ".wal")):
+        name.unlink(missing_ok=True)
+
+
+@contextmanager
+def _scratch(path: Path, memory_limit: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    fault = ""
+    try:
+        with duckdb.connect(str(path), config={"memory_limit": memory_limit}) as connection:
+            path.chmod(0o600)
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+    except duckdb.Error as error:
+        fault = str(error)
+    if fault:
+        raise TableError(f"the records cannot be staged: {fault.splitlines()[0]}", where=str(path), hint=_advice(fault))
+
+
+def _advice(fault: str) -> str:
+    if "memory" in fault.lower():
+        return "Raise `memory_limit` of the IO manager."
+    if "onver" in fault or "ast" in fault:
+        return "Change or remove the `columns` hint of that column."
+    return "Free some space there, or set `spool_dir` of the IO manager to another disk."
+
+
+class _Stager:
+    """One try at staging: it fails softly where DuckDB refuses a date-time that Python takes."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        spool: Spool,
+        plan: TablePlan,
+        shapes: Layout,
+        keys: Keys,
+        scope: str | None,
+    ) -> None:
+        self._connection, self._spool, self._plan, self._layout, self._keys = connection, spool, plan, shapes, keys
+        self._scope = scope
+        self.names = {shape.path: f"t{number}" for number, shape in enumerate(shapes.root.walk())}
+        self.twins = 0
+
+    def run(self) -> frozenset[tuple[tuple[KeyPath, ...], KeyPath]]:
+        """Makes the tables. Gives the columns whose date-times have to stay text, and then it has to run again."""
+        root = self._layout.root
+        refused = self._create(root, self._root_columns(), self._source())
+        if refused:
+            return refused
+        self._check_keys()
+        self._remove_twins()
+        self._tell_twins_apart()
+        return self._children(root)
+
+    def count(self, name: str) -> int:
+        """Rows of a staged table."""
+        row = self._connection.execute(f"SELECT count(*) FROM {name}").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    # ---- the root table ----------------------------------------------------------------------------------------------
+    def _source(self) -> str:
+        columns = self._layout.columns
+        segments = self._spool.segments()
+        if not segments:
+            empty = [f"CAST(NULL AS VARCHAR) AS {quote(HASH_FIELD)}"]
+            empty += (
+                [f"CAST(NULL AS JSON) AS {RECORD}"]
+                if columns is None
+                else [f"CAST(NULL AS {kind}) AS {quote(key)}" for key, kind in columns.items()]
+            )
+            return f"(SELECT {listing(empty)} WHERE false)"
+        files = "[" + listing(literal(str(segment.path)) for segment in segments) + "]"
+        size = f"maximum_object_size = {self._object_bytes()}"
+        if columns is None:
+            objects = f"read_ndjson_objects({files}, {size})"
+            return (
+                f"(SELECT json AS {RECORD}, json_extract_string(json, '/{HASH_FIELD}') AS {HASH_FIELD} FROM {objects})"
+            )
+        kinds = {HASH_FIELD: "VARCHAR", **columns}
+        types = "{" + listing(f"{literal(key)}: {literal(kind)}" for key, kind in kinds.items()) + "}"
+        return f"read_json({files}, format = 'newline_delimited', columns = {types}, {size})"
+
+    def _object_bytes(self) -> int:
+        """The longest that a record may be; buffers grow with it, so it is looked up only where it may be large."""
+        suspects = [segment for segment in self._spool.segments() if segment.bytes > _OBJECT_BYTES]
+        longest = _OBJECT_BYTES
+        for segment in suspects:
+            if segment.bytes // segment.rows < _OBJECT_BYTES // 64:
+                continue  # a segment of many short records
+            with segment.path.open("rb") as lines:
+                longest = max(longest, *(len(line) for line in lines))
+        return longest + 1
+
+    def _root_columns(self) -> list[str]:
+        ordinal = "row_number() OVER () - 1"
+        parts = [literal(self._plan.resource)]
+        if self._keys.identity:
+            parts += [literal(self._scope)] if self._scope is not None else []
+            parts += [key_text(field.sql, field.type) for field in self._keys.identity]
+        else:
+            parts = [literal(self._spool.load_id), f"CAST({ordinal} AS VARCHAR)"]
+        identity = f"md5(CAST(to_json([{listing(parts)}]) AS VARCHAR))"
+        return [f"{ordinal} AS _ord", f"{identity} AS _id", f"{HASH_FIELD} AS _hash"]
+
+    def _create(self, shape: Shape, system: list[str], source: str) -> frozenset[tuple[tuple[KeyPath, ...], KeyPath]]:
+        name = self.names[shape.path]
+        columns = [*system]
+        columns += [f"{field.sql} AS c{number}" for number, field in enumerate(shape.fields)]
+        columns += [f"{branch.sql} AS l{number}" for number, branch in enumerate(shape.branches)]
+        fault = None
+        try:
+            self._connection.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT {listing(columns)} FROM {source}")
+        except duckdb.ConversionException as error:
+            fault = error
+        if fault is not None:
+            refused = self._probe(shape, source)
+            if not refused:
+                raise fault
+            return refused
+        return self._beyond_calendar(shape, name)
+
+    def _probe(self, shape: Shape, source: str) -> frozenset[tuple[tuple[KeyPath, ...], KeyPath]]:
+        dated = [field for field in shape.fields if field.probe]
+        if not dated:
+            return frozenset()
+        row = self._connection.execute(
+            f"SELECT {listing(f'bool_or({field.probe})' for field in dated)} FROM {source}"
+        ).fetchone()
+        assert row is not None
+        return frozenset((shape.path, field.path) for field, bad in zip(dated, row, strict=True) if bad)
+
+    def _beyond_calendar(self, shape: Shape, name: str) -> frozenset[tuple[tuple[KeyPath, ...], KeyPath]]:
+        """Date-times that a zone carries out of the years 1 to 9999, where few programs can read them."""
+        dated = [(f"c{number}", field) for number, field in enumerate(shape.fields) if field.type == "TIMESTAMPTZ"]
+        if not dated:
+            return frozenset()
+        beyond = (
+            f"min({column}) < TIMESTAMPTZ '0001-01-01 00:00:00+00' OR max({column}) >= TIMESTAMPTZ '10000-01-01 00:00:00+00'"
+            for column, _ in dated
+        )
+        row = self._connection.execute(f"SELECT {listing(beyond)} FROM {name}").fetchone()
+        assert row is not None
+        return frozenset((shape.path, field.path) for (_, field), bad in zip(dated, row, strict=True) if bad)
+
+    # ---- keys --------------------------------------------------------------------------------------------------------
+    def _column(self, field: Field) -> str:
+        return staged_column(self._layout.root, field)
+
+    def _check_keys(self) -> None:
+        required = [field for field in self._layout.root.fields if field.hint and field.hint.nullable is False]
+        for field in {field.path: field for field in (*self._keys.primary, *required)}.values():
+            row = self._connection.execute(f"SELECT count(*) FROM t0 WHERE {self._column(field)} IS NULL").fetchone()
+            assert row is not None
+            if row[0]:
+                raise TableError(
+                    f"{row[0]} of {self._spool.rows} records have no value for {'.'.join(field.path)!r}",
+                    where=self._plan.resource,
+                    hint="A primary key and a column with `nullable: false` need a value in every record; "
+                    "name another key, or drop such records in a `filter` step.",
+                )
+
+    def _remove_twins(self) -> None:
+        groups = self._keys.twins
+        if groups is None:
+            return
+        row = self._connection.execute(f"SELECT count(*) - count(DISTINCT {groups}) FROM t0").fetchone()
+        assert row is not None
+        self.twins = int(row[0])
+        if not self.twins:
+            return
+        order = "_ord DESC"
+        if self._keys.dedup_sort:
+            field, direction = self._keys.dedup_sort
+            order = f"{self._column(field)} {direction} NULLS LAST, {order}"
+        self._connection.execute(
+            f"DELETE FROM t0 WHERE _ord NOT IN (SELECT first(_ord ORDER BY {order}) FROM t0 GROUP BY {groups})"
+        )
+
+    def _tell_twins_apart(self) -> None:
+        """Rows that stay although they have the same key: their children must not be mixed."""
+        if not self._keys.identity or self._keys.twins:
+            return
+        row = self._connection.execute("SELECT count(*) - count(DISTINCT _id) FROM t0").fetchone()
+        assert row is not None
+        if row[0]:
+            self._connection.execute(
+                "UPDATE t0 SET _id = md5(_id || ',' || _ord) WHERE _ord NOT IN (SELECT min(_ord) FROM t0 GROUP BY _id)"
+            )
+
+    # ---- child tables ------------------------------------------------------------------------------------------------
+    def _children(self, shape: Shape) -> frozenset[tuple[tuple[KeyPath, ...], KeyPath]]:
+        parent = self.names[shape.path]
+        for number, branch in enumerate(shape.branches):
+            refused = self._create(branch.table, _child_columns(branch), _unnested(shape, parent, number))
+            refused = refused or self._children(branch.table)
+            if refused:
+                return refused
+        return frozenset()
+
+
+def _unnested(shape: Shape, parent: str, number: int) -> str:
+    root = "_ord AS _root, _id AS _root_id" if not shape.path else "_root, _root_id"
+    return (
+        f"(SELECT {root}, _id AS _parent_id, unnest(l{number}) AS item, "
+        f"generate_subscripts(l{number}, 1) - 1 AS _index FROM {parent})"
+    )
+
+
+def _child_columns(branch: Branch) -> list[str]:
+    place = literal(json.dumps(".".join(branch.path) or "list", ensure_ascii=False))
+    identity = f"""md5('["' || _parent_id || '",' || {place} || ',' || _index || ']')"""
+    return ["_root", f"{identity} AS _id", "_parent_id", "_root_id", "_index"]

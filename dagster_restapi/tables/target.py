@@ -1,0 +1,190 @@
+"""The database that tables live in: how to open it, how to wait for its lock, and who holds it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from dagster_restapi.errors import LockTimeout, TableError
+from dagster_restapi.tables.sql import Space, literal
+
+Log = Callable[[str], None]
+
+_HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)(?: by user (?P<user>[^\s.]+))?")
+_BUSY = re.compile(
+    r"Could not set lock|different configuration|already attached|being used by another|conflicting", re.I
+)
+_FIRST_NEWS, _NEWS_EVERY = 1.0, 15.0  # seconds of waiting before a log line, and between two
+
+_logger = logging.getLogger(__name__)
+_memory: dict[tuple[str, str, str], duckdb.DuckDBPyConnection] = {}
+_turns: dict[str, threading.RLock] = {}
+_guard = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Target:
+    """A DuckDB database and a schema in it.
+
+    Attributes:
+        database: A file. `:memory:` is one database per process and Target, for tests.
+        schema: Made by the first load. May have the same name as the file.
+        memory_limit: Of each connection, as DuckDB spells sizes.
+        lock_timeout: Seconds to wait for another process that has the file open.
+        config: Further DuckDB settings of each connection.
+    """
+
+    database: str
+    schema: str = "main"
+    memory_limit: str = "512MB"
+    lock_timeout: float = 120.0
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.database.startswith(("md:", "motherduck:", "ducklake:")):
+            raise TableError(
+                "only a DuckDB file can be a target so far",
+                where=self.database.partition("?")[0],
+                hint="Set `database` to a file's path.",
+            )
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the database lives and dies with this process."""
+        return self.database.startswith(":memory:")
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything to read."""
+        return self._memory_key in _memory if self.in_memory else Path(self.database).exists()
+
+    @property
+    def _memory_key(self) -> tuple[str, str, str]:
+        return self.database, self.schema, self.memory_limit
+
+    @contextmanager
+    def write(self, *, log: Log | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection for writing; nobody else has the file open meanwhile.
+
+        Raises:
+            LockTimeout: Another process kept the file for longer than `lock_timeout`; the message names it.
+            TableError: The file cannot be opened: no permission, no space, no database.
+        """
+        deadline = time.monotonic() + self.lock_timeout
+        with self._turn(deadline), self._opened(read_only=False, deadline=deadline, log=log) as connection:
+            yield connection
+
+    @contextmanager
+    def read(self, *, log: Log | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection for reading. Be brief: it keeps writers out.
+
+        Raises:
+            LockTimeout: Another process kept the file for longer than `lock_timeout`; the message names it.
+            TableError: There is no such file, or it is no database.
+        """
+        if not self.exists:
+            raise TableError(
+                "the database does not exist yet",
+                where=self.database,
+                hint="Materialize the asset that makes it first.",
+            )
+        deadline = time.monotonic() + self.lock_timeout
+        with self._opened(read_only=True, deadline=deadline, log=log) as connection:
+            yield connection
+
+    def space(self, connection: duckdb.DuckDBPyConnection) -> Space:
+        """The target's schema as names in SQL need it."""
+        row = connection.execute("SELECT current_database()").fetchone()
+        assert row is not None
+        return Space(row[0], self.schema)
+
+    @contextmanager
+    def _turn(self, deadline: float) -> Iterator[None]:
+        """One writer at a time within this process; between processes the file's lock decides."""
+        name = self.database if self.in_memory else str(Path(self.database).absolute())
+        with _guard:
+            turn = _turns.setdefault(name, threading.RLock())
+        if not turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise LockTimeout(
+                f"the database was busy for {self.lock_timeout:g} s",
+                where=self.database,
+                hint="Another thread of this process is writing. Raise `lock_timeout`, or run fewer assets at once.",
+            )
+        try:
+            yield
+        finally:
+            turn.release()
+
+    @contextmanager
+    def _opened(self, *, read_only: bool, deadline: float, log: Log | None) -> Iterator[duckdb.DuckDBPyConnection]:
+        if self.in_memory:
+            with _guard:
+                if self._memory_key not in _memory:
+                    _memory[self._memory_key] = duckdb.connect(":memory:", config=self._config())
+                connection = _memory[self._memory_key].cursor()
+        else:
+            connection = self._connect(read_only, deadline, log or _logger.info)
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+        finally:
+            connection.close()
+
+    def _config(self) -> dict[str, Any]:
+        return {"memory_limit": self.memory_limit, **self.config}
+
+    def _connect(self, read_only: bool, deadline: float, log: Log) -> duckdb.DuckDBPyConnection:
+        started = time.monotonic()
+        news, pause, holder = started + _FIRST_NEWS, 0.01, "another process"
+        while True:
+            fault = ""
+            try:
+                return duckdb.connect(self.database, read_only=read_only, config=self._config())
+            except duckdb.Error as error:
+                fault = str(error)
+            if not _BUSY.search(fault):
+                raise _cannot_open(self.database, fault)
+            holder = _name_holder(fault)
+            now = time.monotonic()
+            if now >= deadline:
+                raise LockTimeout(
+                    f"the database was locked for {self.lock_timeout:g} s by {holder}",
+                    where=self.database,
+                    hint="End that process, or raise `lock_timeout` of the IO manager.",
+                )
+            if now >= news:
+                log(f"waiting for {self.database}, which is held by {holder} ({now - started:.0f} s so far)")
+                news = now + _NEWS_EVERY
+            time.sleep(min(pause * random.uniform(0.5, 1.5), max(0.0, deadline - now)))
+            pause = min(pause * 1.5, 0.4)
+
+
+def _name_holder(fault: str) -> str:
+    match = _HOLDER.search(fault)
+    if match is None:
+        return "another connection of this process" if "configuration" in fault else "another process"
+    user = f", user {match['user']}" if match["user"] else ""
+    return f"{match['program']} (PID {match['pid']}{user})"
+
+
+def _cannot_open(database: str, fault: str) -> TableError:
+    return TableError(
+        f"the database cannot be opened: {fault.splitlines()[0]}",
+        where=database,
+        hint="Check that the path is a DuckDB file, and that it and its folder can be written.",
+    )
+
+
+def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    """Attaches a file for reading under a name of our own choice."""
+    connection.execute(f"ATTACH {literal(str(path))} AS {name} (READ_ONLY)")

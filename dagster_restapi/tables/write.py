@@ -1,0 +1,379 @@
+"""The rows of a load, by disposition: what is removed, what is left alone, what goes in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import duckdb
+
+from dagster_restapi.errors import TableError
+from dagster_restapi.model import TablePlan
+from dagster_restapi.tables.evolve import PARTITION, Evolved, Written
+from dagster_restapi.tables.keys import Keys, staged_column
+from dagster_restapi.tables.shape import Field, Shape
+from dagster_restapi.tables.sql import Space, listing, literal, quote
+from dagster_restapi.tables.types import as_text, convert, key_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What one load writes where.
+
+    Attributes:
+        partition: Value of `_restapi_partition`; None: the asset has no partitions.
+        by_window: The partition is a time window: a merge goes by key over the whole table.
+        replaces: The load replaces its slice, whatever the disposition.
+        keep_if_empty: A replacement without rows leaves what is there.
+        snapshot: The load holds all there is, so that absence means deletion (scd2).
+        boundaries: Of append: rows at these very cursor positions (value and kind) may be there already.
+        remove_load: A load of which nobody was told: its rows go first.
+    """
+
+    plan: TablePlan
+    shape: Shape
+    keys: Keys
+    tables: Evolved
+    load_id: str
+    partition: str | None
+    by_window: bool
+    replaces: bool
+    keep_if_empty: bool
+    snapshot: bool
+    boundaries: tuple[tuple[str | int | float, str], ...] = ()
+    remove_load: str | None = None
+
+
+@dataclass(slots=True)
+class Counts:
+    """Rows of the root table, unless they say otherwise."""
+
+    before: int = 0
+    staged: int = 0
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    children: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def write(connection: duckdb.DuckDBPyConnection, space: Space, job: Job) -> Counts:
+    """Writes the rows of a load. Part of its transaction, behind all changes to tables.
+
+    Raises:
+        TableError: A merge strategy needs a key that the plan does not name.
+    """
+    return _Writer(connection, space, job).run()
+
+
+class _Writer:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, space: Space, job: Job) -> None:
+        self._connection, self._space, self._job, self._plan = connection, space, job, job.plan
+        self._root = job.tables.root
+        self._name = space.table(self._root.name)
+        self._staged = f"{self._root.source} AS s"
+        self._counts = Counts()
+        self._selected = False  # whether `_take` holds the rows to insert; else all of them
+
+    def run(self) -> Counts:
+        counts = self._counts
+        counts.staged = self._count(self._staged)
+        counts.before = self._count(self._name)
+        if self._job.remove_load:
+            self._remove("_restapi_load_id = " + literal(self._job.remove_load))
+        if self._keeps_old_rows():
+            return counts
+        if self._job.replaces or self._plan.disposition == "replace":
+            self._replace()
+        elif self._plan.disposition == "merge":
+            self._merge()
+        else:
+            self._append()
+        return counts
+
+    # ---- small pieces ------------------------------------------------------------------------------------------------
+    def _count(self, source: str) -> int:
+        row = self._connection.execute(f"SELECT count(*) FROM {source}").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _execute(self, sql: str) -> int:
+        """Runs a statement that changes rows; gives their number."""
+        row = self._connection.execute(sql).fetchone()
+        return int(row[0]) if row else 0
+
+    def _in_slice(self, alias: str = "") -> str:
+        """The rows of the target that this slice is about."""
+        if self._job.partition is None:
+            return "true"
+        return f"{alias}{PARTITION} = {literal(self._job.partition)}"
+
+    def _in_reach(self) -> str:
+        """The rows of the target that a key may match."""
+        return "true" if self._job.by_window else self._in_slice("t.")
+
+    def _remove(self, condition: str) -> int:
+        """Removes rows that every table can tell by itself."""
+        for name in self._job.tables.below:
+            self._execute(f"DELETE FROM {self._space.table(name)} WHERE {condition}")
+        return self._execute(f"DELETE FROM {self._name} WHERE {condition}")
+
+    def _remove_roots(self, ids: str) -> int:
+        """Removes root rows by `_restapi_id`, and their children with them."""
+        for name in self._job.tables.below:
+            self._execute(f"DELETE FROM {self._space.table(name)} WHERE _restapi_root_id IN ({ids})")
+        return self._execute(f"DELETE FROM {self._name} WHERE _restapi_id IN ({ids})")
+
+    def _insert(self, extra: dict[str, str] | None = None) -> int:
+        """Puts the staged rows in, the root's first; all of them, or those in `_take`."""
+        inserted = 0
+        for table in self._job.tables.written:
+            system = self._system(table) | (extra or {} if table.is_root else {})
+            columns = table.columns | system
+            chosen = ""
+            if self._selected:
+                chosen = f" WHERE s.{'_ord' if table.is_root else '_root'} IN (SELECT _ord FROM temp._take)"
+            count = self._execute(
+                f"INSERT INTO {self._space.table(table.name)} ({listing(map(quote, columns))}) "
+                f"SELECT {listing(columns.values())} FROM {table.source} AS s{chosen}"
+            )
+            if table.is_root:
+                inserted = count
+            elif count or table.name in self._job.tables.below:
+                self._counts.children[table.name] = count
+        return inserted
+
+    def _system(self, table: Written) -> dict[str, str]:
+        columns = {"_restapi_load_id": literal(self._job.load_id), "_restapi_id": "s._id"}
+        if table.is_root:
+            columns["_restapi_row_hash"] = "s._hash"
+        else:
+            columns |= {
+                "_restapi_parent_id": "s._parent_id",
+                "_restapi_root_id": "s._root_id",
+                "_restapi_index": "s._index",
+            }
+        if self._job.partition is not None:
+            columns[PARTITION] = literal(self._job.partition)
+        return columns
+
+    def _take(self, query: str) -> None:
+        """Chooses the staged rows to insert, by `_ord`."""
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE _take AS {query}")
+        self._selected = True
+
+    # ---- replace and append ------------------------------------------------------------------------------------------
+    def _keeps_old_rows(self) -> bool:
+        """An empty answer does not wipe a table without partitions, unless the plan says so."""
+        counts = self._counts
+        replaces = self._job.replaces or self._plan.disposition == "replace"
+        if counts.staged or not self._job.keep_if_empty or not (replaces or self._job.snapshot):
+            return False
+        if counts.before:
+            counts.unchanged = counts.before
+            counts.warnings.append(
+                f"the answer was empty: {counts.before} rows were kept (`allow_empty: true` would have removed them)"
+            )
+        return True
+
+    def _replace(self) -> None:
+        counts = self._counts
+        if counts.before:
+            counts.deleted = self._remove(self._in_slice())
+            if self._job.by_window and self._plan.disposition == "merge" and self._job.keys.primary and counts.staged:
+                self._find_victims()  # a record that moved here from another window
+                counts.deleted += self._remove_roots("SELECT id FROM temp._victims")
+        extra = None
+        if self._plan.disposition == "merge":
+            if self._plan.strategy == "scd2":
+                extra = self._validity()
+            elif self._job.keys.hard_delete:
+                self._take(f"SELECT s._ord FROM {self._staged} WHERE NOT {self._gone()}")
+        counts.inserted = self._insert(extra)
+
+    def _append(self) -> None:
+        boundary = self._boundary()
+        if boundary:
+            self._take(f"SELECT s._ord FROM {self._staged} WHERE s._ord NOT IN ({boundary})")
+        self._counts.inserted = self._insert()
+        self._counts.unchanged = self._counts.staged - self._counts.inserted
+
+    def _boundary(self) -> str | None:
+        """Staged rows at the cursor's very position whose content stands there already, each as often as it does."""
+        cursor = self._job.keys.cursor
+        if cursor is None or not self._counts.before or not self._job.boundaries:
+            return None
+        column, kind = self._root.by_path.get(cursor.path, ("", ""))
+        if not column:
+            return None
+        staged = staged_column(self._job.shape, cursor)
+        staged_at = _any_position(f"s.{staged}", cursor.type, self._job.boundaries)
+        if not self._count(f"{self._staged} WHERE {staged_at}"):
+            return None
+        stored_at = _any_position(f"t.{quote(column)}", kind, self._job.boundaries)
+        return (
+            f"SELECT n._ord FROM (SELECT s._ord, s._hash, row_number() OVER (PARTITION BY s._hash ORDER BY s._ord) "
+            f"AS number FROM {self._staged} WHERE {staged_at}) n JOIN (SELECT _restapi_row_hash AS hash, "
+            f"count(*) AS times FROM {self._name} t WHERE {stored_at} AND {self._in_slice('t.')} GROUP BY ALL) h "
+            "ON n._hash = h.hash AND n.number <= h.times"
+        )
+
+    # ---- merge -------------------------------------------------------------------------------------------------------
+    def _merge(self) -> None:
+        keys = self._job.keys
+        if self._plan.strategy == "scd2":
+            self._history()
+        elif not (keys.primary or keys.merge) and self._counts.staged:
+            if self._plan.strategy != "delete-insert":
+                raise TableError(
+                    f"the merge strategy {self._plan.strategy!r} needs a primary key",
+                    where=self._plan.resource,
+                    hint="Set `primary_key` of the resource.",
+                )
+            self._counts.warnings.append("merge without a key appends: set `primary_key` or `merge_key`")
+            self._append()
+        elif self._plan.strategy == "insert-only":
+            self._insert_only()
+        else:
+            self._delete_insert()
+
+    def _matches(self, fields: tuple[Field, ...], *, nulls: bool) -> str:
+        """The condition that a row `t` of the table and a staged row `s` have the same key."""
+        pairs = []
+        for field_ in fields:
+            staged = f"s.{staged_column(self._job.shape, field_)}"
+            column, kind = self._root.by_path[field_.path]
+            stored = f"t.{quote(column)}"
+            new = convert(staged, field_.type, kind)
+            if kind in ("VARCHAR", "DOUBLE", "JSON"):
+                stored, new = key_text(stored, kind), key_text(new, kind)
+            pairs.append(f"{stored} IS NOT DISTINCT FROM {new}" if nulls else f"{stored} = {new}")
+        return " AND ".join(pairs)
+
+    def _find_victims(self) -> None:
+        """Collects the rows of the table that a staged row replaces."""
+        keys = self._job.keys
+        same = "true" if self._job.partition is None else f"t.{PARTITION} = {literal(self._job.partition)}"
+        select = f"SELECT t.rowid AS rid, t._restapi_id AS id, t._restapi_row_hash AS hash, {same} AS here FROM {self._name} t"
+        found = [
+            f"{select} SEMI JOIN {self._staged} ON {self._matches(fields, nulls=nulls)} WHERE {self._in_reach()}"
+            for fields, nulls in ((keys.primary, False), (keys.merge, True))
+            if fields
+        ]
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE _victims AS {' UNION '.join(found)}")
+
+    def _gone(self) -> str:
+        """True for a staged row that says that it is deleted."""
+        field_ = self._job.keys.hard_delete
+        if field_ is None:
+            return "false"
+        column = f"s.{staged_column(self._job.shape, field_)}"
+        return f"coalesce({column}, false)" if field_.type == "BOOLEAN" else f"({column} IS NOT NULL)"
+
+    def _delete_insert(self) -> None:
+        counts, keys = self._counts, self._job.keys
+        if not counts.staged:
+            return
+        if not counts.before:
+            if keys.hard_delete:
+                self._take(f"SELECT s._ord FROM {self._staged} WHERE NOT {self._gone()}")
+            counts.inserted = self._insert()
+            return
+        self._find_victims()
+        self._pair_unchanged()
+        counts.unchanged = self._count("temp._same")
+        self._take(f"SELECT s._ord FROM {self._staged} ANTI JOIN temp._same USING (_ord) WHERE NOT {self._gone()}")
+        replaced = 0
+        if keys.primary and self._count("temp._victims"):
+            replaced = self._count(
+                f"(SELECT s._ord FROM {self._staged} WHERE s._ord IN (SELECT _ord FROM temp._take)) n "
+                f"JOIN {self._staged} USING (_ord) SEMI JOIN (SELECT * FROM {self._name} WHERE rowid IN "
+                f"(SELECT rid FROM temp._victims)) t ON {self._matches(keys.primary, nulls=False)}"
+            )
+        removed = self._remove_roots("SELECT id FROM temp._victims ANTI JOIN temp._same USING (rid)")
+        inserted = self._insert()
+        counts.updated, counts.inserted, counts.deleted = replaced, inserted - replaced, removed - replaced
+
+    def _pair_unchanged(self) -> None:
+        """Pairs rows of the table with staged rows of the same content: both stay as they are."""
+        living = f"SELECT s._ord, s._hash FROM {self._staged} WHERE NOT {self._gone()}"
+        if self._job.keys.primary:
+            query = (
+                f"SELECT min(v.rid) AS rid, s._ord FROM ({living}) s JOIN temp._victims v ON v.hash = s._hash "
+                "WHERE v.here GROUP BY s._ord"
+            )
+        else:  # with a merge key alone, equal rows may stand there several times
+            query = (
+                "SELECT v.rid, s._ord FROM (SELECT *, row_number() OVER (PARTITION BY _hash ORDER BY _ord) AS number "
+                f"FROM ({living})) s JOIN (SELECT *, row_number() OVER (PARTITION BY hash ORDER BY rid) AS number "
+                "FROM temp._victims WHERE here) v ON v.hash = s._hash AND v.number = s.number"
+            )
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE _same AS {query}")
+
+    def _insert_only(self) -> None:
+        counts = self._counts
+        if counts.before and counts.staged:
+            self._take(
+                f"SELECT s._ord FROM {self._staged} ANTI JOIN (SELECT * FROM {self._name} t WHERE {self._in_reach()}) t "
+                f"ON {self._matches(self._job.keys.primary, nulls=False)}"
+            )
+        counts.inserted = self._insert()
+        counts.unchanged = counts.staged - counts.inserted
+
+    # ---- scd2 --------------------------------------------------------------------------------------------------------
+    def _validity(self) -> dict[str, str]:
+        """From when the new rows hold; never before a row that they follow, whatever the clock says."""
+        start, end = quote(self._plan.valid_from), quote(self._plan.valid_to)
+        latest = f"(SELECT greatest(max({start}), max({end})) FROM {self._name})"
+        row = self._connection.execute(f"SELECT CAST(greatest(now(), {latest}) AS VARCHAR)").fetchone()
+        assert row is not None
+        return {
+            self._plan.valid_from: f"TIMESTAMPTZ {literal(row[0])}",
+            self._plan.valid_to: "CAST(NULL AS TIMESTAMPTZ)",
+        }
+
+    def _history(self) -> None:
+        """Closes the rows that changed or went away, and adds what is new; nothing is ever removed."""
+        counts, keys = self._counts, self._job.keys
+        extra = self._validity()
+        active = f"t.{quote(self._plan.valid_to)} IS NULL AND {self._in_reach()}"
+        standing = f"SELECT t._restapi_row_hash FROM {self._name} t WHERE {active}"
+        self._take(f"SELECT s._ord FROM {self._staged} WHERE s._hash NOT IN ({standing})")
+        absent = f"{active} AND t._restapi_row_hash NOT IN (SELECT s._hash FROM {self._staged})"
+        by_key = keys.merge or keys.primary
+        if keys.merge or not self._job.snapshot:  # absence says nothing of keys that this load does not mention
+            if by_key and counts.staged:
+                match = self._matches(by_key, nulls=True)
+                absent += f" AND EXISTS (SELECT 1 FROM {self._staged} WHERE {match})"
+            else:
+                absent = "false"
+        until = extra[self._plan.valid_from]
+        closed = self._execute(f"UPDATE {self._name} AS t SET {quote(self._plan.valid_to)} = {until} WHERE {absent}")
+        counts.inserted = self._insert(extra)
+        counts.unchanged = counts.staged - counts.inserted
+        counts.updated = closed
+
+
+def _any_position(sql: str, kind: str, positions: tuple[tuple[str | int | float, str], ...]) -> str:
+    """True where a column's value is one of these cursor positions, compared as their kind says."""
+    instants = [value for value, how in positions if how == "instant"]
+    rest = [value for value, how in positions if how != "instant"]
+    found = []
+    if instants:
+        column = sql if kind == "TIMESTAMPTZ" else f"TRY_CAST({as_text(sql, kind)} AS TIMESTAMPTZ)"
+        values = listing(f"TRY_CAST({literal(str(value))} AS TIMESTAMPTZ)" for value in instants)
+        found.append(f"{column} IN ({values})")
+    if rest:
+        numbers = kind in ("BIGINT", "HUGEINT", "DOUBLE") and all(not isinstance(value, str) for value in rest)
+        column = sql if numbers else key_text(sql, kind)
+        values = listing(_position(value) if numbers else key_text(*_text(value)) for value in rest)
+        found.append(f"{column} IN ({values})")
+    return f"coalesce({' OR '.join(found)}, false)" if found else "false"
+
+
+def _position(value: str | float) -> str:
+    return f"CAST({literal(repr(value))} AS {'DOUBLE' if isinstance(value, float) else 'HUGEINT'})"
+
+
+def _text(value: str | float) -> tuple[str, str]:
+    return (literal(value), "VARCHAR") if isinstance(value, str) else (_position(value), "DOUBLE")
