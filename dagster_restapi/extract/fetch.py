@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,12 @@ from dagster_restapi.extract.parents import FILE, Frozen, ParentRow, freeze_pare
 from dagster_restapi.extract.progress import Progress
 from dagster_restapi.extract.side_by_side import Item, side_by_side
 from dagster_restapi.extract.steps import process, rows_of
+from dagster_restapi.http.paginators import Ahead
 from dagster_restapi.model import Fetched
 
 if TYPE_CHECKING:
     from dagster_restapi.extract.walker import Walker
-    from dagster_restapi.http.walk import Page
+    from dagster_restapi.http.walk import Page, Walk
     from dagster_restapi.model import Parent, Plan, Slice
     from dagster_restapi.spool import Spool, Writer
 
@@ -38,9 +39,10 @@ _REST = 500_000_000  # the unit behind every block of pages
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Pages that can be fetched in any order: their states, and how many one unit takes."""
+    """Pages that can be fetched in any order: by one walk for all threads, which compares pages side by side."""
 
-    pages: Sequence[Any]
+    walk: Walk
+    pages: Ahead
     block: int
 
 
@@ -75,7 +77,6 @@ class Fetch:
         self._progress = Progress(plan.name, tell)
         self._where = f"resource {plan.name}"
         self._first_failure: RestApiError | None = None
-        self._ahead: Sequence[Any] | None = None
         self._uneven = ""
 
     def run(self) -> Fetched:
@@ -153,26 +154,20 @@ class Fetch:
         ordered = incremental is not None and incremental.row_order is not None
         return bool(page.ahead) and self._plan.parent is None and self._plan.concurrency > 1 and not ordered
 
-    def _note_spread(self, page: Page, state: Any) -> None:
-        assert page.ahead is not None
-        wanted = len(page.ahead)
+    def _note_spread(self, ahead: Ahead, number: int) -> None:
+        wanted = len(ahead)
         if self._slice.max_pages is not None:
-            wanted = min(wanted, self._slice.max_pages - page.number)
-        size = max(1, min(_BLOCK, wanted // (self._plan.concurrency * 8)))
-        self._spool.note(spread={"state": state, "pages": wanted, "block": size})
-        self._ahead = page.ahead
+            wanted = min(wanted, self._slice.max_pages - number)
+        block = max(1, min(_BLOCK, wanted // (self._plan.concurrency * 8)))
+        self._spool.note(spread={"ahead": ahead[:wanted].to_json(), "block": block})
 
     def _spread(self) -> Spread | None:
-        """The pages to fetch side by side. A later try asks once more for the page that told where they are."""
+        """The pages to fetch side by side, if there are any."""
         noted = self._spool.notes.get("spread")
         if not noted:
             return None
-        if self._ahead is None:
-            walk = self._walker.walk(self._plan, self._slice, None, self._range(None, Facts()))
-            self._ahead = walk.page(noted["state"]).ahead or ()
-            if len(self._ahead) < noted["pages"]:
-                raise PagingError("the API has fewer pages now than when the walk began", where=self._where)
-        return Spread(self._ahead[: noted["pages"]], noted["block"])
+        walk = self._walker.walk(self._plan, self._slice, None, self._range(None, Facts()))
+        return Spread(walk, Ahead.from_json(noted["ahead"]), noted["block"])
 
     def _blocks(self, spread: Spread) -> Iterator[tuple[int, Spread, range]]:
         """Pages that follow each other, one unit each."""
@@ -186,18 +181,16 @@ class Fetch:
         writer = self._spool.writer(number)
         facts = Facts.parse(writer.facts)
         range_ = self._range(None, facts)
-        walk = self._walker.walk(self._plan, self._slice, None, range_)
         for index in indexes[facts.pages :]:
             self._check_stop()
-            page = walk.page(spread.pages[index])
+            page = spread.walk.page(spread.pages[index])
             is_last = index == len(spread.pages) - 1
             if not is_last and not page.fits:  # the next pages cannot be addressed by number
                 self._uneven = f"page {page.number} has {page.elements} rows where {page.expected} were due"
             if self._uneven:
                 return
             self._take(page, None, writer, facts, range_)
-            if is_last and page.next is not None:
-                facts.rest = page.next
+            facts.rest = page.next if is_last else None
             writer.commit(None, facts.to_json(), done=index == indexes[-1])
 
     # ---- many parents --------------------------------------------------------------------------------------------
@@ -316,11 +309,10 @@ class Fetch:
             if page.next is None or (range_ is not None and range_.finished):
                 return
             if page.ahead and spread and self._may_spread(page):
-                self._note_spread(page, state)
+                self._note_spread(page.ahead, page.number)
                 return
-            state = page.next
             if self._plan.on_error == "fail" or self._plan.parent is None:
-                writer.commit(resume_at(state), facts.to_json())
+                writer.commit(resume_at(page.next), facts.to_json())
         facts.complete = False  # `max_pages` ended it while more follow
 
     def _take(self, page: Page, row: ParentRow | None, writer: Writer, facts: Facts, range_: Range | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dagster_restapi.errors import ExtractError
+from dagster_restapi.http.select import as_object
 
 if TYPE_CHECKING:
     from dagster_restapi.config.resource import ProcessingStep
@@ -22,10 +23,10 @@ def process(
     A step may return anything that has a plain form (date-times, decimals, dataclasses …); it is made plain here.
     """
     if include:
-        for record in records:
-            record.update(include)
+        records = [{**as_object(record), **include} for record in records]
     for step in steps:
         records = list(_apply(records, step, where))
+    records = [as_object(record) for record in records]
     return [plain(record, where) for record in records] if steps else records
 
 
