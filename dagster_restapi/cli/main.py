@@ -1,0 +1,90 @@
+"""The command `dagster-restapi` and its subcommands; each imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from dagster_restapi.errors import RestApiError
+from dagster_restapi.secrets import RedactionFilter
+
+
+class _Commands(click.Group):
+    """Errors of ours are told in their own words, without a traceback; so are warnings and the log's."""
+
+    def invoke(self, context: click.Context) -> Any:
+        fault = ""
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setLevel(logging.WARNING)
+        handler.addFilter(RedactionFilter())
+        log = logging.getLogger("dagster_restapi")
+        log.addHandler(handler)
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return super().invoke(context)
+        except RestApiError as error:
+            fault = str(error)
+        finally:
+            log.removeHandler(handler)
+        raise click.ClickException(fault)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    click.echo(f"Warning: {message}", err=True)
+
+
+_CONFIG = click.argument("config", metavar="CONFIG")
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="dagster-restapi", message="%(prog)s %(version)s")
+def main() -> None:
+    """REST APIs as tables in DuckDB, through Dagster.
+
+    CONFIG is a YAML file, or a dict or RestApiConfig in Python: package.module:attribute or file.py:attribute.
+    """
+
+
+@main.command()
+@_CONFIG
+@click.argument("resources", metavar="[RESOURCE]...", nargs=-1)
+def check(config: str, resources: tuple[str, ...]) -> None:
+    """Ask every endpoint for one page, and tell what was found.
+
+    For each resource: whether it answers, how it pages, where its rows are, its key and fields. Nothing is stored.
+    The exit code is 1 if a resource failed.
+    """
+    from dagster_restapi.cli.check import check as run_check
+    from dagster_restapi.cli.output import Output
+    from dagster_restapi.cli.source import read_config
+
+    sys.exit(run_check(read_config(config), resources, Output()))
+
+
+@main.command()
+@_CONFIG
+@click.argument("resource")
+@click.option("--pages", type=click.IntRange(min=1), default=1, show_default=True, help="Pages to fetch at the most.")
+@click.option("--rows", type=click.IntRange(min=0), default=5, show_default=True, help="Rows to show at the most.")
+def preview(config: str, resource: str, pages: int, rows: int) -> None:
+    """Show requests, first rows and columns of one resource. Nothing is stored."""
+    from dagster_restapi.cli.output import Output
+    from dagster_restapi.cli.preview import preview as run_preview
+    from dagster_restapi.cli.source import read_config
+
+    run_preview(read_config(config), resource, pages=pages, rows=rows, output=Output())
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON schema of a configuration, for editors."""
+    from dagster_restapi.config.source import RestApiConfig
+
+    found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **RestApiConfig.model_json_schema()}
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
