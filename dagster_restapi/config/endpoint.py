@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
@@ -32,8 +33,8 @@ def iso(moment: date | datetime) -> str:
 def _cursor_value(value: Any) -> Any:
     if isinstance(value, date):
         return iso(value)
-    if isinstance(value, bool):
-        raise ValueError("a cursor value is a text, a number, a date or a date-time")  # noqa: TRY004
+    if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError("a cursor value is a text, a number, a date or a date-time")
     if isinstance(value, Decimal):
         return str(value)
     return value

@@ -68,7 +68,7 @@ junk = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from([place for place in places(WHOLE) if place]), junk, st.booleans())
 def test_junk_anywhere_is_taken_or_refused_in_one_way(place, value, as_key):
     config = copy.deepcopy(WHOLE)
