@@ -9,6 +9,7 @@ surrogate is kept; a byte order mark is dropped; newline-delimited JSON becomes 
 from __future__ import annotations
 
 import codecs
+import html
 import json
 import re
 from collections.abc import Callable
@@ -147,8 +148,8 @@ def _text(body: bytes, content_type: str, where: str | None) -> str:
 
 def excerpt(text: str, length: int = 160) -> str:
     """The first words of a body, without markup, line breaks and secrets."""
-    plain = " ".join(_TAG.sub(" ", text[: 20 * length]).split())
-    masked = redact(plain[: 4 * length])  # before the cut: half a secret would not be recognised
+    plain = html.unescape(_TAG.sub(" ", redact(text[:65_536])))
+    masked = " ".join(redact(plain).split())  # before the cut: half a secret would not be recognised
     return masked if len(masked) <= length else f"{masked[:length]}…"
 
 

@@ -51,6 +51,13 @@ def _causes(error: BaseException) -> list[BaseException]:
 def connection_fault(error: Exception, host: str, timeout: tuple[float, float]) -> Fault:
     """Reads what requests or urllib3 raised. Their texts hold whole URLs, so none of them is passed on."""
     causes = _causes(error)
+    if type(error) is OSError and "TLS" in str(error):  # requests looks for the files before it connects
+        return Fault(
+            "a file of TLS certificates or keys is not there",
+            "Check the paths in `verify` and `cert` of the client, and REQUESTS_CA_BUNDLE where the run executes.",
+            transient=False,
+            acted=False,
+        )
 
     def among(*kinds: type[BaseException]) -> bool:
         return any(isinstance(cause, kinds) for cause in causes)

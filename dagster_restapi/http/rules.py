@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -39,8 +40,8 @@ def _headers_hold(wanted: Mapping[str, str], headers: Mapping[str, str]) -> bool
 
 
 def _text_holds(text: str, answer: Answer) -> bool:
-    """As it stands in the body, or as it reads in any other encoding of JSON text (`\\u00e9` for é)."""
-    return text.encode() in answer.body or (not text.isascii() and text in answer.text)
+    """As it stands in the body, or as JSON escapes it (`\\u00e9` for é)."""
+    return text.encode() in answer.body or (not text.isascii() and json.dumps(text)[1:-1].encode() in answer.body)
 
 
 def _path_holds(rule: Rule, answer: Answer) -> bool:

@@ -18,67 +18,62 @@ from dagster_restapi.config.client import ClientConfig
 from dagster_restapi.errors import RestApiError
 from dagster_restapi.http.session import Call, Meter, Session
 
-CANARY = "c4nary/4711 &+ü=secret"
-FORMS = [
-    CANARY,
-    quote(CANARY),
-    quote(CANARY, safe=""),
-    json.dumps(CANARY)[1:-1],
-    b64encode(f"me:{CANARY}".encode()).decode(),
-    CANARY.encode().decode("latin-1"),
-    repr(CANARY.encode()),
-    "c4nary",
-]
-HEADER_SAFE = "c4nary-4711-secret"
+MARK = "c4nary"  # every secret here begins with it, and no two are the same: none is known before its turn
 
 
-def places(url: str) -> dict[str, dict[str, Any]]:
-    """Client settings with the canary in each place; literal, and by environment variable."""
+def places(url: str, secret: str, plain: str) -> dict[str, dict[str, Any]]:
+    """Client settings with the canary in each place; literal, and by environment variable.
+
+    Args:
+        url: The API's address.
+        secret: With characters that are written differently in URLs and JSON.
+        plain: Without them, for headers.
+    """
     token = {"access_token_url": f"{url}/token", "client_id": "id"}
     found: dict[str, dict[str, Any]] = {
-        "bearer": {"auth": {"token": HEADER_SAFE}},
-        "bearer-env": {"auth": {"token": "{env.CANARY_SAFE}"}},
-        "basic": {"auth": {"type": "http_basic", "username": "me", "password": CANARY}},
+        "bearer": {"auth": {"token": plain}},
+        "bearer-env": {"auth": {"token": "{env.CANARY_PLAIN}"}},
+        "basic": {"auth": {"type": "http_basic", "username": "me", "password": secret}},
         "basic-env": {"auth": {"type": "http_basic", "username": "me", "password": {"env": "CANARY"}}},
-        "digest": {"auth": {"type": "http_digest", "username": "me", "password": CANARY}},
-        "header-key": {"auth": {"type": "api_key", "name": "Any-Name", "api_key": HEADER_SAFE}},
-        "query-key": {"auth": {"type": "api_key", "name": "anyname", "api_key": CANARY, "location": "query"}},
+        "digest": {"auth": {"type": "http_digest", "username": "me", "password": secret}},
+        "header-key": {"auth": {"type": "api_key", "name": "Any-Name", "api_key": plain}},
+        "query-key": {"auth": {"type": "api_key", "name": "anyname", "api_key": secret, "location": "query"}},
         "query-key-env": {
             "auth": {"type": "api_key", "name": "q", "api_key": "{env.CANARY}", "location": "query"},
         },
-        "cookie-key": {"auth": {"type": "api_key", "name": "sid", "api_key": HEADER_SAFE, "location": "cookie"}},
-        "client-secret": {"auth": {"type": "oauth2_client_credentials", "client_secret": CANARY, **token}},
+        "cookie-key": {"auth": {"type": "api_key", "name": "sid", "api_key": plain, "location": "cookie"}},
+        "client-secret": {"auth": {"type": "oauth2_client_credentials", "client_secret": secret, **token}},
         "client-secret-basic": {
-            "auth": {"type": "oauth2_client_credentials", "client_secret": CANARY, "client_auth": "basic", **token}
+            "auth": {"type": "oauth2_client_credentials", "client_secret": secret, "client_auth": "basic", **token}
         },
         "request-data": {
             "auth": {
                 "type": "oauth2_client_credentials",
                 "client_secret": "x",
-                "access_token_request_data": {"password": CANARY, "more": {"env": "CANARY"}},
+                "access_token_request_data": {"password": secret, "more": {"env": "CANARY"}},
                 **token,
             }
         },
-        "refresh-token": {"auth": {"type": "oauth2_refresh_token", "refresh_token": CANARY, **token}},
+        "refresh-token": {"auth": {"type": "oauth2_refresh_token", "refresh_token": secret, **token}},
         "login": {
             "auth": {
                 "type": "session_login",
                 "url": "token",
-                "json": {"password": CANARY},
+                "json": {"password": secret},
                 "token_path": "access_token",
             }
         },
         "login-query": {
-            "auth": {"type": "session_login", "url": "token", "params": {"password": CANARY}, "token_path": "id"}
+            "auth": {"type": "session_login", "url": "token", "params": {"password": secret}, "token_path": "id"}
         },
-        "jwt": {"auth": {"type": "jwt_bearer", "private_key": CANARY * 3, "algorithm": "HS256"}},
-        "header": {"headers": {"X-Api-Key": HEADER_SAFE}},
-        "header-scheme": {"headers": {"Authorization": f"Token {HEADER_SAFE}"}},
-        "header-env": {"headers": {"X-Team": "Team {env.CANARY_SAFE}"}},
-        "userinfo": {"base_url": url.replace("://", f"://me:{quote(CANARY, safe='')}@")},
-        "userinfo-env": {"base_url": url.replace("://", "://me:{env.CANARY_SAFE}@")},
-        "path-env": {"base_url": url + "/bot{env.CANARY_SAFE}"},
-        "proxy": {"proxies": {"ftp": f"http://me:{quote(CANARY, safe='')}@127.0.0.1:9"}},
+        "jwt": {"auth": {"type": "jwt_bearer", "private_key": secret * 3, "algorithm": "HS256"}},
+        "header": {"headers": {"X-Api-Key": plain}},
+        "header-scheme": {"headers": {"Authorization": f"Token {plain}"}},
+        "header-env": {"headers": {"X-Team": "Team {env.CANARY_PLAIN}"}},
+        "userinfo": {"base_url": url.replace("://", f"://me:{quote(secret, safe='')}@")},
+        "userinfo-env": {"base_url": url.replace("://", "://me:{env.CANARY_PLAIN}@")},
+        "path-env": {"base_url": url + "/bot{env.CANARY_PLAIN}"},
+        "proxy": {"proxies": {"ftp": f"http://me:{quote(secret, safe='')}@127.0.0.1:9"}},
     }
     return found
 
@@ -113,14 +108,15 @@ def seen(error: BaseException) -> str:
 
 
 def assert_clean(text: str, what: str) -> None:
-    for form in FORMS:
+    encoded = b64encode(f"me:{MARK}".encode()).decode()[:9]
+    for form in (MARK, encoded):
         assert form not in text, f"the canary is in {what}: {text[max(0, text.find(form) - 200) :][:400]}"
 
 
 FAULTS = ["fine", "401", "404", "500", "echo", "cut", "drop", "refused", "not-json", "stranger", "redirect", "slow"]
 
 
-def prepare(api: Any, fault: str) -> None:
+def prepare(api: Any, fault: str, secret: str, plain: str) -> None:
     """Makes the API answer every path with a fault that shows as much as it can."""
 
     def answer(request: Any) -> Any:
@@ -139,22 +135,22 @@ def prepare(api: Any, fault: str) -> None:
         }
         return replies.get(fault, [1])
 
-    for path in ("/items", f"/bot{HEADER_SAFE}/items"):
+    for path in ("/items", f"/bot{plain}/items"):
         api.route(path, answer)
     api.route("/again", (500, {}))
-    api.route(
-        "/token", {"access_token": f"issued-{HEADER_SAFE}", "id": f"id-{HEADER_SAFE}", "refresh_token": CANARY + "2"}
-    )
+    api.route("/token", {"access_token": f"{plain}-issued", "id": f"{plain}-id", "refresh_token": f"{secret}-rotated"})
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_canary_is_seen_nowhere(
     api: Any, stranger: Any, client: Callable[..., ClientConfig], log: io.StringIO, monkeypatch: Any, fault: str
 ) -> None:
-    monkeypatch.setenv("CANARY", CANARY)
-    monkeypatch.setenv("CANARY_SAFE", HEADER_SAFE)
-    prepare(api, fault)
-    for place, settings in places(api.url).items():
+    for number, place in enumerate(places(api.url, "", "")):
+        secret, plain = f"{MARK}/{number} &+ü={fault}", f"{MARK}-{number}-{fault}"
+        settings = places(api.url, secret, plain)[place]
+        monkeypatch.setenv("CANARY", secret)
+        monkeypatch.setenv("CANARY_PLAIN", plain)
+        prepare(api, fault, secret, plain)
         config = client(retry={"attempts": 2, "backoff": 0.001}, timeout=0.1 if fault == "slow" else 5, **settings)
         assert_clean(repr(config) + str(config), f"the repr of the settings, {place}")
         assert_clean(json.dumps(config.model_dump(mode="json")), f"the dump of the settings, {place}")
@@ -186,7 +182,7 @@ def test_a_literal_credential_in_the_query_is_masked_by_its_name(
     api.route("/items", (404, {}))
     with pytest.raises(RestApiError) as caught:
         connect().send(
-            Call("GET", f"{api.url}/items?api_key={HEADER_SAFE}", params={"appid": HEADER_SAFE + "2", "page": 7})
+            Call("GET", f"{api.url}/items?api_key={MARK}-in-url", params={"appid": f"{MARK}-in-params", "page": 7})
         )
     assert_clean(seen(caught.value) + log.getvalue(), "log or error")
     assert "page=7" in str(caught.value)
