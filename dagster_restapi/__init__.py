@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dagster_restapi.assets.factory import build_rest_api_assets, build_rest_api_definitions
     from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager
+    from dagster_restapi.assets.resource import RestApiResource
     from dagster_restapi.assets.run_config import RestApiRunConfig
     from dagster_restapi.assets.translator import RestApiTranslator, RestApiTranslatorData
     from dagster_restapi.config.auth import register_auth
@@ -20,6 +21,7 @@ _HOMES = {
     "DuckDBRestApiIOManager": "assets.io_manager",
     "RestApiConfig": "config.source",
     "RestApiError": "errors",
+    "RestApiResource": "assets.resource",
     "RestApiRunConfig": "assets.run_config",
     "RestApiTranslator": "assets.translator",
     "RestApiTranslatorData": "assets.translator",
@@ -36,6 +38,7 @@ __all__ = [
     "DuckDBRestApiIOManager",
     "RestApiConfig",
     "RestApiError",
+    "RestApiResource",
     "RestApiRunConfig",
     "RestApiTranslator",
     "RestApiTranslatorData",
