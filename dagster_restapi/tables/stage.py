@@ -205,7 +205,10 @@ class _Stager:
             f"SELECT {listing(f'bool_or({field.probe})' for field in dated)} FROM {source}"
         ).fetchone()
         assert row is not None
-        return frozenset((shape.path, field.path) for field, bad in zip(dated, row, strict=True) if bad)
+        refused = [field for field, bad in zip(dated, row, strict=True) if bad]
+        if not refused:  # inside a STRUCT or LIST, TRY_CAST gives NULL for the part alone
+            refused = [field for field in dated if field.type != "TIMESTAMPTZ"]
+        return frozenset((shape.path, field.path) for field in refused)
 
     def _beyond_calendar(self, shape: Shape, name: str) -> frozenset[tuple[tuple[KeyPath, ...], KeyPath]]:
         """Date-times that a zone carries out of the years 1 to 9999, where few programs can read them."""

@@ -102,6 +102,32 @@ class Target:
         with self._opened(read_only=True, deadline=deadline, log=log) as connection:
             yield connection
 
+    @contextmanager
+    def copying(self, *, log: Log | None = None) -> Iterator[tuple[duckdb.DuckDBPyConnection, Space]]:
+        """A private in-memory connection that sees the database until the block ends, and lives on without it.
+
+        Raises:
+            LockTimeout: Another process kept the file for longer than `lock_timeout`; the message names it.
+            TableError: There is no such file, or it is no database.
+        """
+        connection = duckdb.connect(":memory:", config=self._config())
+        connection.execute("SET TimeZone = 'UTC'")
+        path = literal(str(Path(self.database)))
+        self._patiently(
+            lambda: connection.execute(f"ATTACH {path} AS source (READ_ONLY)"),
+            time.monotonic() + self.lock_timeout,
+            log or _logger.info,
+        )
+        try:
+            yield connection, Space("source", self.schema)
+        finally:
+            connection.execute("DETACH source")
+
+    def table_name(self, table: str) -> str:
+        """A table's name with catalog and schema, for people."""
+        catalog = "memory" if self.in_memory else Path(self.database).stem
+        return f"{catalog}.{self.schema}.{table}"
+
     def space(self, connection: duckdb.DuckDBPyConnection) -> Space:
         """The target's schema as names in SQL need it."""
         row = connection.execute("SELECT current_database()").fetchone()
@@ -133,7 +159,11 @@ class Target:
                     _memory[self._memory_key] = duckdb.connect(":memory:", config=self._config())
                 connection = _memory[self._memory_key].cursor()
         else:
-            connection = self._connect(read_only, deadline, log or _logger.info)
+            connection = self._patiently(
+                lambda: duckdb.connect(self.database, read_only=read_only, config=self._config()),
+                deadline,
+                log or _logger.info,
+            )
         try:
             connection.execute("SET TimeZone = 'UTC'")
             yield connection
@@ -143,13 +173,16 @@ class Target:
     def _config(self) -> dict[str, Any]:
         return {"memory_limit": self.memory_limit, **self.config}
 
-    def _connect(self, read_only: bool, deadline: float, log: Log) -> duckdb.DuckDBPyConnection:
+    def _patiently(
+        self, opening: Callable[[], duckdb.DuckDBPyConnection], deadline: float, log: Log
+    ) -> duckdb.DuckDBPyConnection:
+        """Opens the file as soon as nobody else keeps it from us."""
         started = time.monotonic()
         news, pause, holder = started + _FIRST_NEWS, 0.01, "another process"
         while True:
             fault = ""
             try:
-                return duckdb.connect(self.database, read_only=read_only, config=self._config())
+                return opening()
             except duckdb.Error as error:
                 fault = str(error)
             if not _BUSY.search(fault):
