@@ -47,6 +47,7 @@ def write_frame(target: Target, table: str, data: Any, *, where: str | None = No
 
 
 def _streamed(data: Any) -> Any:
+    """What DuckDB can register; a relation belongs to a connection of its own."""
     if isinstance(data, duckdb.DuckDBPyRelation):
         return data.to_arrow_table()
     return data.collect() if type(data).__name__ == "LazyFrame" else data

@@ -223,7 +223,8 @@ def loads(target: Target, asset: str | None = None) -> list[LedgerRow]:
 def forget(target: Target, asset: str, partition: str | None = None) -> int:
     """Takes an asset, or one partition of it, out of the ledger; its tables stay as they are.
 
-    Gives the number of loads forgotten. The next load of it starts at `initial_value`, and another asset may take the tables over.
+    Gives the number of loads forgotten. The next load of it starts at `initial_value`, and another asset
+    may take the tables over.
     """
     if not target.exists:
         return 0

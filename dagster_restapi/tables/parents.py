@@ -104,7 +104,7 @@ def _write(
         text = f'{{"key":{key},"include":{include}'
         if cursors is not None:
             value, kind = cursors.get(ledger.parent_key_text(msgspec.json.decode(key)), (None, None))
-            text += f',"cursor":{json.dumps(value)},"cursor_kind":{json.dumps(kind)}'
+            text += f',"cursor":{_compact(value)},"cursor_kind":{_compact(kind)}'
         lines.write(f"{text}}}\n".encode())
         number += 1
     return number
@@ -197,7 +197,7 @@ class _Source:
         beside = _object((path, self._value(path, key=False)) for path in include)
         name = self.space.table(self._parent.table)
         if also and due != "true":
-            texts = {json.dumps({field: item.get(field) for field in fields}) for item in also}
+            texts = {_compact({field: item.get(field) for field in fields}) for item in also}
             wanted = ", ".join(f"CAST({literal(text)} AS JSON)" for text in sorted(texts))
             due = f"({due} OR CAST({key} AS VARCHAR) IN (SELECT CAST(unnest([{wanted}]) AS VARCHAR)))"
         missing = " OR ".join(f"{sql} IS NULL" for sql in values.values())
@@ -339,6 +339,10 @@ class _Source:
 
 def _object(members: Iterable[tuple[str, str]]) -> str:
     return f"json_object({', '.join(f'{literal(name)}, {sql}' for name, sql in members)})"
+
+
+def _compact(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _holds_more(kind: str) -> bool:

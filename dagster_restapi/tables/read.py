@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from dagster_restapi.tables.sql import Space, listing, literal, quote
 from dagster_restapi.tables.target import Target
 from dagster_restapi.tables.types import as_text
 
+_BATCH = 100_000  # rows of a streamed batch
 Kind = Literal["arrow", "reader", "pandas", "polars", "relation"]
 _AS_THEY_ARE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "BOOLEAN", "VARCHAR")
 
@@ -80,8 +82,26 @@ def _private(
         connection.execute(f"CREATE TABLE memory.main.{quote(table)} AS {query}")
     relation = connection.table(f"memory.main.{quote(table)}")
     if kind == "relation":
+        weakref.finalize(relation, connection.close)  # the copy lives as long as the relation that reads it
         return relation
-    return relation.to_arrow_reader(100_000) if hasattr(relation, "to_arrow_reader") else relation.fetch_record_batch()
+    return _stream(connection, relation)
+
+
+def _stream(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation) -> Any:
+    """A reader that keeps its private copy alive, and closes it behind the last batch."""
+    import pyarrow
+
+    batches = relation.to_arrow_reader(_BATCH) if hasattr(relation, "to_arrow_reader") else _older(relation)
+
+    def stream() -> Iterator[Any]:
+        with connection:
+            yield from batches
+
+    return pyarrow.RecordBatchReader.from_batches(batches.schema, stream())
+
+
+def _older(relation: duckdb.DuckDBPyRelation) -> Any:
+    return relation.fetch_record_batch(_BATCH)  # DuckDB 1.4
 
 
 def _query(

@@ -192,7 +192,7 @@ class _Shaper:
         return self._hints.get(path) or self._hints.get((column_name(self._plan, path),))
 
     def one_column(self, path: Path, node: Node, level: int, root: bool) -> str | None:
-        """The type, where a path has one single column whatever its kinds; None where kinds have places of their own."""
+        """The type, where a path has one column for all its kinds; None where they have places of their own."""
         hinted = hinted_type(self.hint(path, root))
         if hinted:
             return hinted

@@ -216,7 +216,7 @@ class _Stager:
         if not dated:
             return frozenset()
         beyond = (
-            f"min({column}) < TIMESTAMPTZ '0001-01-01 00:00:00+00' OR max({column}) >= TIMESTAMPTZ '10000-01-01 00:00:00+00'"
+            f"min({column}) < TIMESTAMPTZ '0001-01-01 00:00+00' OR max({column}) >= TIMESTAMPTZ '10000-01-01 00:00+00'"
             for column, _ in dated
         )
         row = self._connection.execute(f"SELECT {listing(beyond)} FROM {name}").fetchone()

@@ -130,9 +130,8 @@ class Target:
 
     def space(self, connection: duckdb.DuckDBPyConnection) -> Space:
         """The target's schema as names in SQL need it."""
-        row = connection.execute("SELECT current_database()").fetchone()
-        assert row is not None
-        return Space(row[0], self.schema)
+        [(catalog,)] = connection.execute("SELECT current_database()").fetchall()
+        return Space(catalog, self.schema)
 
     @contextmanager
     def _turn(self, deadline: float) -> Iterator[None]:

@@ -254,7 +254,8 @@ class _Writer:
         """Collects the rows of the table that a staged row replaces."""
         keys = self._job.keys
         same = "true" if self._job.partition is None else f"t.{PARTITION} = {literal(self._job.partition)}"
-        select = f"SELECT t.rowid AS rid, t._restapi_id AS id, t._restapi_row_hash AS hash, {same} AS here FROM {self._name} t"
+        columns = f"t.rowid AS rid, t._restapi_id AS id, t._restapi_row_hash AS hash, {same} AS here"
+        select = f"SELECT {columns} FROM {self._name} t"
         found = [
             f"{select} SEMI JOIN {self._staged} ON {self._matches(fields, nulls=nulls)} WHERE {self._in_reach()}"
             for fields, nulls in ((keys.primary, False), (keys.merge, True))
@@ -313,8 +314,9 @@ class _Writer:
     def _insert_only(self) -> None:
         counts = self._counts
         if counts.before and counts.staged:
+            within = f"(SELECT * FROM {self._name} t WHERE {self._in_reach()}) t"
             self._take(
-                f"SELECT s._ord FROM {self._staged} ANTI JOIN (SELECT * FROM {self._name} t WHERE {self._in_reach()}) t "
+                f"SELECT s._ord FROM {self._staged} ANTI JOIN {within} "
                 f"ON {self._matches(self._job.keys.primary, nulls=False)}"
             )
         counts.inserted = self._insert()
