@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:  # the shapes of settings that one room validates and another obeys
     from dagster_restapi.config.client import ClientConfig
     from dagster_restapi.config.endpoint import EndpointConfig, IncrementalConfig
-    from dagster_restapi.config.resource import ColumnHint, PartitionsConfig, PreviewConfig, ProcessingStep
+    from dagster_restapi.config.resource import PartitionsConfig, PreviewConfig, ProcessingStep
+    from dagster_restapi.config.table import ColumnHint
 
 JsonScalar = str | int | float | bool | None
 Disposition = Literal["append", "replace", "merge"]

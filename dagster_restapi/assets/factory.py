@@ -1,8 +1,7 @@
 """From a configuration to assets and definitions: one asset per selected resource, the parent a dependency."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import dagster as dg
 from dagster import AssetExecutionContext
 
 from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager, ParentTable, RestApiDbIOManager
+from dagster_restapi.assets.partitions import check_pair, default_backfill_policy, partitions_definition
 from dagster_restapi.assets.run_config import RestApiRunConfig
 from dagster_restapi.assets.step import Step
 from dagster_restapi.assets.translator import RestApiTranslator, RestApiTranslatorData
@@ -30,6 +30,8 @@ def build_rest_api_assets(
     *,
     key_prefix: str | Sequence[str] | None = None,
     group_name: str | None = None,
+    partitions_def: dg.PartitionsDefinition[Any] | None = None,
+    backfill_policy: dg.BackfillPolicy | None = None,
     translator: RestApiTranslator | None = None,
     io_manager_key: str = "io_manager",
     retry_policy: dg.RetryPolicy | None = DEFAULT_RETRY,
@@ -43,6 +45,8 @@ def build_rest_api_assets(
         key_prefix: Parts before the resource's name in the asset keys. The last one is also the tables' schema, unless
             the IO manager has one.
         group_name: The asset group, where a resource names none.
+        partitions_def: Partitions of every resource that has none in its configuration.
+        backfill_policy: By default one run for a range of time windows, and one for each key of anything else.
         translator: Changes keys, groups, tags, owners.
         io_manager_key: Resource key of a `DuckDBRestApiIOManager`.
         retry_policy: For failed steps, killed ones included.
@@ -61,43 +65,52 @@ def build_rest_api_assets(
             key_prefix="github",
         )
     """
-    plans = make_plans(RestApiConfig.parse(config))
+    plans = make_plans(RestApiConfig.parse(config), partitioned=partitions_def is not None)
     prefix = [key_prefix] if isinstance(key_prefix, str) else list(key_prefix or ())
     translator = translator or RestApiTranslator()
-    specs = {
-        name: translator.get_asset_spec(RestApiTranslatorData(plan, tuple(prefix), group_name))
+    selected = {
+        name: Selected(
+            plan,
+            translator.get_asset_spec(RestApiTranslatorData(plan, tuple(prefix), group_name)),
+            partitions_definition(plan.partitions) if plan.partitions else partitions_def,
+        )
         for name, plan in plans.items()
         if plan.selected
     }
-    if not specs:
+    if not selected:
         raise ConfigError("no resource is selected, so there is nothing to build an asset of")
-    return [
-        _asset(
-            plans[name],
-            plans,
-            specs,
-            io_manager_key=io_manager_key,
-            retry_policy=retry_policy,
-            op_tags=op_tags,
-            pool=pool,
-        )
-        for name in specs
-    ]
+    options = {
+        "io_manager_key": io_manager_key,
+        "required_resource_keys": {io_manager_key},
+        "retry_policy": retry_policy,
+        "op_tags": op_tags,
+        "pool": pool,
+    }
+    return [_asset(name, plans, selected, backfill_policy, options) for name in selected]
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """A resource with an asset: its plan, its spec, and its partitions."""
+
+    plan: Plan
+    spec: dg.AssetSpec
+    partitions: dg.PartitionsDefinition[Any] | None
 
 
 def _asset(
-    plan: Plan,
+    name: str,
     plans: Mapping[str, Plan],
-    specs: Mapping[str, dg.AssetSpec],
-    *,
-    io_manager_key: str,
-    retry_policy: dg.RetryPolicy | None,
-    op_tags: Mapping[str, Any] | None,
-    pool: str | None,
+    selected: Mapping[str, Selected],
+    backfills: dg.BackfillPolicy | None,
+    options: Mapping[str, Any],
 ) -> dg.AssetsDefinition:
-    spec = specs[plan.name]
-    stored = stored_parents(plan, plans)
-    names = {f"parent_{index}": name for index, name in enumerate(stored)}
+    plan, spec, partitions = selected[name].plan, selected[name].spec, selected[name].partitions
+    io_manager_key = options["io_manager_key"]
+    parent = stored_parent(plan, plans)
+    of_parent = selected[parent].partitions if parent else None
+    if parent:
+        check_pair(name, parent, partitions, of_parent)
 
     def compute(context: AssetExecutionContext, config: RestApiRunConfig, **parents: ParentTable) -> Any:
         io = getattr(context.resources, io_manager_key)
@@ -107,12 +120,15 @@ def _asset(
                 where=f"asset {spec.key.to_user_string()}",
                 hint=f"Give Definitions resources={{{io_manager_key!r}: DuckDBRestApiIOManager(database=…)}}.",
             )
-        return Step(context, config, plan, plans, io, {names[name]: table for name, table in parents.items()}).run()
+        tables = {parent: parents["parent"]} if parent else {}
+        by_partition = partitions is not None and of_parent is not None
+        return Step(context, config, plan, plans, io, tables, by_partition).run()
 
-    return dg.asset(
+    parent_key = selected[parent].spec.key if parent else None
+    build: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
         key=spec.key,
-        ins={name: dg.AssetIn(key=specs[parent].key, dagster_type=_PARENT) for name, parent in names.items()},
-        deps=[dep for dep in spec.deps if dep.asset_key not in {specs[name].key for name in stored}],
+        ins={"parent": dg.AssetIn(key=parent_key, dagster_type=_PARENT)} if parent_key else {},
+        deps=[dep for dep in spec.deps if dep.asset_key != parent_key],
         description=spec.description,
         metadata=spec.metadata,
         group_name=spec.group_name,
@@ -121,12 +137,11 @@ def _asset(
         code_version=spec.code_version,
         automation_condition=spec.automation_condition,
         freshness_policy=spec.freshness_policy,
-        io_manager_key=io_manager_key,
-        required_resource_keys={io_manager_key},
-        retry_policy=retry_policy,
-        op_tags=op_tags,
-        pool=pool,
-    )(compute)
+        partitions_def=partitions,
+        backfill_policy=(backfills or default_backfill_policy(partitions)) if partitions else None,
+        **options,
+    )
+    return build(compute)
 
 
 _PARENT = dg.DagsterType(
@@ -134,13 +149,13 @@ _PARENT = dg.DagsterType(
 )
 
 
-def stored_parents(plan: Plan, plans: Mapping[str, Plan]) -> list[str]:
-    """The resources whose tables a step reads: the parent, or the nearest stored one above parents without a table."""
+def stored_parent(plan: Plan, plans: Mapping[str, Plan]) -> str | None:
+    """The resource whose table a step reads: the parent, or the nearest one with a table above it."""
     while plan.parent is not None:
         if plan.parent.stored:
-            return [plan.parent.resource]
+            return plan.parent.resource
         plan = plans[plan.parent.resource]
-    return []
+    return None
 
 
 def build_rest_api_definitions(
@@ -149,6 +164,8 @@ def build_rest_api_definitions(
     io_manager: DuckDBRestApiIOManager | None = None,
     key_prefix: str | Sequence[str] | None = None,
     group_name: str | None = None,
+    partitions_def: dg.PartitionsDefinition[Any] | None = None,
+    backfill_policy: dg.BackfillPolicy | None = None,
     translator: RestApiTranslator | None = None,
     io_manager_key: str = "io_manager",
     retry_policy: dg.RetryPolicy | None = DEFAULT_RETRY,
@@ -167,6 +184,8 @@ def build_rest_api_definitions(
         config,
         key_prefix=key_prefix,
         group_name=group_name,
+        partitions_def=partitions_def,
+        backfill_policy=backfill_policy,
         translator=translator,
         io_manager_key=io_manager_key,
         retry_policy=retry_policy,

@@ -13,6 +13,7 @@ from dagster._core.storage.db_io_manager import DbIOManager, DbTypeHandler, Tabl
 from dagster_duckdb.io_manager import DuckDbClient, DuckDBIOManager
 from pydantic import Field
 
+from dagster_restapi.assets.translator import PREFIX
 from dagster_restapi.errors import TableError
 from dagster_restapi.tables.frames import write_frame
 from dagster_restapi.tables.read import read_table
@@ -112,11 +113,11 @@ class RestApiDbIOManager(DbIOManager):
             raise TableError(
                 f"a {type(obj).__name__} cannot be stored in DuckDB",
                 where=f"output {context.name} of {context.step_key}",
-                hint="Return a pandas or polars frame, a pyarrow Table or a DuckDB relation, or name another IO manager.",
+                hint="Return a pandas or polars frame, a pyarrow Table or a DuckDB relation.",
             )
         slice_ = self._get_table_slice(context, context)
         target = self._settings.target(slice_.schema)
-        rows = write_frame(target, slice_.table, obj, where=_where(slice_))
+        rows = write_frame(target, slice_.table, obj, where=_where(slice_), log=context.log.info)
         context.add_output_metadata(
             {
                 "dagster/partition_row_count" if slice_.partition_dimensions else "dagster/row_count": rows,
@@ -138,15 +139,20 @@ class RestApiDbIOManager(DbIOManager):
                 hint="Annotate it: pd.DataFrame, pl.DataFrame, pl.LazyFrame, pa.Table, pa.RecordBatchReader, "
                 "or duckdb.DuckDBPyRelation.",
             )
-        slice_ = self._get_table_slice(context, cast("dg.OutputContext", upstream))
-        found = read_table(
-            self._settings.target(slice_.schema),
-            str((context.definition_metadata or {}).get("table") or slice_.table),
-            columns=slice_.columns,
-            where=_where(slice_),
-            kind="reader" if wanted.__name__ == "RecordBatchReader" else kind,
-            asset=context.asset_key.to_user_string(),
-        )
+        options: dict[str, Any] = {
+            "columns": (context.definition_metadata or {}).get("columns"),
+            "kind": "reader" if wanted.__name__ == "RecordBatchReader" else kind,
+            "asset": context.asset_key.to_user_string(),
+        }
+        table = (context.definition_metadata or {}).get("table")
+        if f"{PREFIX}/resource" in (metadata or {}):  # of this library: its rows know their partition
+            keys = list(context.asset_partition_keys) if context.has_asset_partitions else None
+            target = self.target_of(context.asset_key, metadata or {})
+            found = read_table(target, table or context.asset_key.path[-1], partition=keys, **options)
+        else:
+            slice_ = self._get_table_slice(context, cast("dg.OutputContext", upstream))
+            target = self._settings.target(slice_.schema)
+            found = read_table(target, table or slice_.table, where=_where(slice_), **options)
         return found.lazy() if wanted.__name__ == "LazyFrame" else found
 
 

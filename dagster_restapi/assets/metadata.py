@@ -21,7 +21,7 @@ def event_metadata(
     result: LoadResult,
     standing: Standing,
     *,
-    table_name: str,
+    table: str,
     preview: Sequence[Mapping[str, Any]],
     cursors: Mapping[str, Any] | None = None,
     partition: str | None = None,
@@ -29,7 +29,7 @@ def event_metadata(
     """The metadata of one load's event. Keys: DESIGN, "Metadata of a materialization".
 
     Args:
-        table_name: catalog.schema.table of the root table.
+        table: schema.table of the root table.
         preview: A few rows to show, column to value; none where the preview is off.
         cursors: Count, minimum and maximum, where the cursor is one per parent key.
     """
@@ -48,7 +48,7 @@ def event_metadata(
         f"{PREFIX}/locked_seconds": round(result.locked_seconds, 3),
         f"{PREFIX}/schema_changes": list(result.schema_changes),
         "dagster/column_schema": table_schema(result.columns),
-        "dagster/table_name": table_name,
+        "dagster/table_name": table,
     }
     if partition is None:
         metadata["dagster/row_count"] = result.row_count

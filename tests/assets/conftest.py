@@ -1,0 +1,95 @@
+"""Materializing resources through real Dagster runs into a real DuckDB file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+
+from dagster_restapi import DuckDBRestApiIOManager, build_rest_api_assets
+from dagster_restapi.demo import SampleApi
+from dagster_restapi.demo.config import demo_config
+
+
+@dataclass
+class House:
+    """An instance, a database, and one API's assets."""
+
+    instance: dg.DagsterInstance
+    database: Path
+    config: dict[str, Any]
+    api: SampleApi
+
+    def run(
+        self, *assets: str, partition: str | None = None, instance: dg.DagsterInstance | None = None, **run_config: Any
+    ) -> dg.ExecuteInProcessResult:
+        """Materializes the named assets, with the given run config for each."""
+        definitions = self.assets()
+        keys = [asset.key for asset in definitions if not assets or asset.key.path[-1] in assets]
+        ops = (
+            {asset.op.name: {"config": run_config} for asset in definitions if asset.key in keys} if run_config else {}
+        )
+        return dg.materialize(
+            definitions,
+            selection=dg.AssetSelection.assets(*keys),
+            instance=instance or self.instance,
+            resources={"io_manager": self.io_manager()},
+            run_config={"ops": ops},
+            partition_key=partition,
+            raise_on_error=False,
+        )
+
+    def assets(self) -> list[dg.AssetsDefinition]:
+        return build_rest_api_assets(self.config, retry_policy=None)
+
+    def io_manager(self, **options: Any) -> DuckDBRestApiIOManager:
+        return DuckDBRestApiIOManager(database=str(self.database), schema="tracker", **options)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.database), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+    def told(self, result: dg.ExecuteInProcessResult, asset: str) -> Mapping[str, Any]:
+        """The metadata of an asset's event in a run."""
+        assert result.success, failure(result)
+        for event in result.get_asset_materialization_events():
+            if event.asset_key and event.asset_key.path[-1] == asset:
+                metadata = event.materialization.metadata
+                return {key.removeprefix("dagster_restapi/"): value.value for key, value in metadata.items()}
+        raise AssertionError(f"{asset} was not materialized")
+
+    def load(self, *assets: str, **options: Any) -> Mapping[str, Any]:
+        """Materializes, and gives the metadata of the last of the named assets."""
+        return self.told(self.run(*assets, **options), assets[-1])
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    """Every error of a failed run, causes included."""
+    texts = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error:
+                texts.append(error.to_string())
+                error = error.cause
+    return "\n".join(texts)
+
+
+@pytest.fixture
+def failure_of() -> Callable[[dg.ExecuteInProcessResult], str]:
+    """The text of a failed run."""
+    return failure
+
+
+@pytest.fixture
+def house(sample_api: SampleApi, tmp_path: Path) -> Iterator[House]:
+    """The sample API's assets, nothing loaded yet."""
+    for folder in ("home", "data"):
+        (tmp_path / folder).mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+        yield House(instance, tmp_path / "data" / "tracker.duckdb", demo_config(sample_api.url), sample_api)

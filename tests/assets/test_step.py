@@ -1,0 +1,221 @@
+"""One step of one asset: tables, cursors, lineage, and what happens when something goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import pytest
+
+
+def resource(house: Any, name: str) -> dict[str, Any]:
+    return next(item for item in house.config["resources"] if item["name"] == name)
+
+
+def test_every_resource_becomes_an_asset_and_every_parent_a_dependency(house: Any) -> None:
+    graph = dg.Definitions(assets=house.assets(), resources={"io_manager": house.io_manager()}).resolve_asset_graph()
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {
+        "repositories",
+        "issues",
+        "comments",
+        "events",
+        "users",
+    }
+    parents = {
+        key.to_user_string(): {p.to_user_string() for p in graph.get(key).parent_keys}
+        for key in graph.get_all_asset_keys()
+    }
+    assert parents == {
+        "repositories": set(),
+        "issues": {"repositories"},
+        "comments": {"issues"},
+        "events": set(),
+        "users": set(),
+    }
+
+
+def test_a_run_leaves_every_row_of_the_api_in_its_table(house: Any) -> None:
+    result = house.run()
+    assert result.success
+    for name in ("repositories", "issues", "comments", "events", "users"):
+        rows = house.api.tracker.listing(name)
+        assert house.query(f"SELECT id FROM tracker.{name} ORDER BY id") == [(row["id"],) for row in rows]
+        assert house.told(result, name)["dagster/row_count"] == len(rows)
+
+
+def test_the_parent_is_not_asked_again_when_the_child_runs_alone(house: Any) -> None:
+    house.run("repositories")
+    house.api.forget_log()
+    told = house.load("issues")
+    assert told["dagster/row_count"] == len(house.api.tracker.listing("issues"))
+    assert not [path for path in house.api.paths() if path.partition("?")[0] == "/repositories"]
+
+
+def test_a_child_before_its_parent_is_an_error_that_says_so(house: Any, failure_of: Callable[..., str]) -> None:
+    result = house.run("issues")
+    assert not result.success
+    assert "repositories" in failure_of(result)
+    assert "aterialize" in failure_of(result)
+
+
+def test_an_incremental_append_goes_on_behind_its_cursor(house: Any) -> None:
+    first = house.load("events")
+    count = len(house.api.tracker.listing("events"))
+    assert (first["cursor_source"], first["cursor"], first["dagster/row_count"]) == ("initial", count, count)
+    house.api.tracker.touch("issues", 1, {"title": "edited"})
+    added = len(house.api.tracker.listing("events")) - count
+    second = house.load("events")
+    assert added > 0
+    assert (second["cursor_source"], second["cursor_before"], second["cursor"]) == ("metadata", count, count + added)
+    assert (second["rows_loaded"], second["dagster/row_count"], second["requests"]) == (added, count + added, 1)
+
+
+def test_a_run_with_nothing_new_changes_nothing_and_keeps_the_data_version(house: Any) -> None:
+    house.load("events")
+    before = house.query("SELECT * FROM tracker.events ORDER BY id")
+    versions = [data_version(house, "events")]
+    told = house.load("events")
+    versions.append(data_version(house, "events"))
+    assert (told["rows_loaded"], told["requests"]) == (0, 1)
+    assert house.query("SELECT * FROM tracker.events ORDER BY id") == before
+    assert versions[0] == versions[1]
+    house.api.tracker.touch("issues", 1, {"title": "edited"})
+    house.load("events")
+    assert data_version(house, "events") != versions[0]
+
+
+def data_version(house: Any, asset: str) -> str:
+    event = house.instance.get_latest_materialization_event(dg.AssetKey(asset))
+    return event.asset_materialization.tags["dagster/data_version"]
+
+
+def test_each_parent_key_has_a_cursor_and_metadata_sums_them_up(house: Any) -> None:
+    told = house.load("repositories", "issues")
+    assert told["cursors"]["count"] == len(house.api.tracker.listing("repositories"))
+    assert told["cursors"]["maximum"] == max(row["updated_at"] for row in house.api.tracker.listing("issues"))
+
+
+def test_an_edited_row_is_the_only_one_that_changes(house: Any) -> None:
+    house.run("repositories", "issues")
+    before = dict(house.query("SELECT id, _restapi_load_id FROM tracker.issues"))
+    house.api.tracker.touch("issues", 7, {"title": "edited"})
+    told = house.load("issues")
+    after = dict(house.query("SELECT id, _restapi_load_id FROM tracker.issues"))
+    assert {key for key in after if after[key] != before[key]} == {7}
+    assert (told["rows_updated"], told["rows_inserted"]) == (1, 0)
+    assert house.query("SELECT title FROM tracker.issues WHERE id = 7") == [("edited",)]
+
+
+def test_a_child_asks_only_for_parents_that_changed_since_its_own_last_load(house: Any) -> None:
+    house.run("repositories", "issues", "comments")
+    house.api.tracker.touch("issues", 7, {"title": "edited"})
+    house.api.tracker.add("comments", {"repository": "anvil", "issue_number": 1})
+    house.run("issues")  # two loads of the parent lie between the child's
+    house.run("issues")
+    house.api.forget_log()
+    told = house.load("comments")
+    assert told["parents"] == 2
+    assert len(house.api.paths()) == told["requests"] == 2
+    assert told["dagster/row_count"] == len(house.api.tracker.listing("comments"))
+
+
+def test_parents_all_asks_for_every_parent(house: Any) -> None:
+    house.run("repositories", "issues", "comments")
+    told = house.load("comments", parents="ALL")
+    assert told["parents"] == len(house.api.tracker.listing("issues"))
+
+
+def test_full_refresh_forgets_the_cursor_and_replaces_the_table(house: Any) -> None:
+    house.load("events")
+    told = house.load("events", full_refresh=True)
+    count = len(house.api.tracker.listing("events"))
+    assert (told["cursor_source"], told["rows_loaded"], told["dagster/row_count"]) == ("full_refresh", count, count)
+    assert "cursor_before" not in told
+
+
+def test_a_window_by_hand_leaves_the_cursor_alone(house: Any) -> None:
+    cursor = house.load("events")["cursor"]
+    told = house.load("events", start_value="5", end_value="8")
+    assert (told["rows_loaded"], told["cursor"]) == (3, cursor)
+    assert house.load("events")["cursor_before"] == cursor
+
+
+def test_max_pages_moves_no_cursor_and_the_next_run_doubles_nothing(house: Any) -> None:
+    told = house.load("events", max_pages=2)
+    assert (told["rows_loaded"], told["complete"]) == (200, False)
+    assert "cursor" not in told
+    count = len(house.api.tracker.listing("events"))
+    assert house.load("events")["dagster/row_count"] == count
+
+
+def test_start_value_without_incremental_is_refused(house: Any, failure_of: Callable[..., str]) -> None:
+    result = house.run("users", start_value="5")
+    assert "need a resource with `incremental`" in failure_of(result)
+
+
+def test_a_wipe_means_a_clean_rebuild(house: Any) -> None:
+    house.load("events")
+    house.instance.wipe_assets([dg.AssetKey("events")])
+    told = house.load("events")
+    count = len(house.api.tracker.listing("events"))
+    assert (told["cursor_source"], told["rows_loaded"], told["dagster/row_count"]) == ("wiped", count, count)
+    assert house.load("events")["cursor_source"] == "metadata"
+
+
+def test_a_new_instance_goes_on_from_the_ledger(house: Any) -> None:
+    cursor = house.load("events")["cursor"]
+    with dg.DagsterInstance.ephemeral() as other:
+        told = house.load("events", instance=other)
+    assert (told["cursor_source"], told["cursor_before"], told["rows_loaded"]) == ("ledger", cursor, 0)
+
+
+def test_a_deleted_database_starts_again(house: Any) -> None:
+    house.load("events")
+    house.database.unlink()
+    told = house.load("events")
+    assert (told["cursor_source"], told["dagster/row_count"]) == ("initial", len(house.api.tracker.listing("events")))
+
+
+def test_a_reported_materialization_does_not_hide_the_cursor(house: Any) -> None:
+    cursor = house.load("events")["cursor"]
+    house.instance.report_runless_asset_event(dg.AssetMaterialization("events"))
+    assert house.load("events")["cursor_before"] == cursor
+
+
+def test_append_without_a_cursor_appends_on_every_run(house: Any) -> None:
+    resource(house, "users")["write_disposition"] = "append"
+    house.load("users")
+    told = house.load("users")
+    assert told["dagster/row_count"] == 2 * len(house.api.tracker.listing("users"))
+
+
+def test_another_io_manager_is_refused_with_what_to_do(house: Any, failure_of: Callable[..., str]) -> None:
+    result = dg.materialize(
+        house.assets(),
+        selection=dg.AssetSelection.assets("users"),
+        instance=house.instance,
+        resources={"io_manager": dg.InMemoryIOManager()},
+        raise_on_error=False,
+    )
+    assert "DuckDBRestApiIOManager" in failure_of(result)
+
+
+def test_a_failing_api_leaves_the_tables_as_they_were(house: Any, failure_of: Callable[..., str]) -> None:
+    house.load("users")
+    before = house.query("SELECT * FROM tracker.users ORDER BY id")
+    resource(house, "users")["endpoint"]["path"] = "nowhere"
+    result = house.run("users")
+    assert not result.success
+    assert "404" in failure_of(result)
+    assert house.query("SELECT * FROM tracker.users ORDER BY id") == before
+
+
+@pytest.mark.parametrize("part", ["preview", "dagster/column_schema", "load_id", "bytes", "fetch_seconds"])
+def test_the_event_tells(house: Any, part: str) -> None:
+    assert house.load("users")[part] is not None
+
+
+def test_the_spool_is_gone_after_a_load(house: Any) -> None:
+    house.load("users")
+    assert list(house.database.parent.glob("*.spool/*")) == []
