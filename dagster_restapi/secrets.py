@@ -18,14 +18,14 @@ MASK = "***"
 _SHORTEST = 4  # shorter values stand in ordinary words: masking them would garble every text
 
 _values: set[str] = set()
-_pattern: re.Pattern[str] | None = None
+_forms: tuple[str, ...] = ()  # the values, longest first
 _lock = threading.Lock()
 _ENV_TEXT = re.compile(r"\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def conceal(*values: str) -> None:
     """From now on `redact` masks these values, also URL-encoded or JSON-escaped."""
-    global _pattern
+    global _forms
     forms = {
         form
         for value in values
@@ -35,12 +35,14 @@ def conceal(*values: str) -> None:
     with _lock:
         if not forms <= _values:
             _values.update(forms)
-            _pattern = re.compile("|".join(re.escape(form) for form in sorted(_values, key=len, reverse=True)))
+            _forms = tuple(sorted(_values, key=len, reverse=True))
 
 
 def redact(text: str) -> str:
     """The text with every concealed value replaced by `***`."""
-    return _pattern.sub(MASK, text) if _pattern else text
+    for form in [form for form in _forms if form in text]:  # one pattern of them all would be slow: tokens come and go
+        text = text.replace(form, MASK)
+    return text
 
 
 class RedactionFilter(logging.Filter):
@@ -51,6 +53,11 @@ class RedactionFilter(logging.Filter):
         masked = redact(message)
         if masked != message:
             record.msg, record.args = masked, ()
+        if record.exc_info and not record.exc_text:
+            trace = logging.Formatter().formatException(record.exc_info)
+            record.exc_text = redact(trace)
+            if record.exc_text != trace:
+                record.exc_info = None  # formatters print the text
         return True
 
 

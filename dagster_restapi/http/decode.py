@@ -13,7 +13,7 @@ import html
 import json
 import re
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -30,23 +30,31 @@ _SURE_DIGITS = 15  # so many decimal digits always survive a double
 def exact_float(text: str) -> float | str:
     """The double that a JSON number stands for, or the text itself where a double cannot hold it.
 
-    A number of up to 17 digits is held when the double, written with as many digits, is the number again: so 0.1 and
-    what other programs print for it (0.10000000000000001) are doubles.
+    It holds what Python prints for it; what other programs print for it with up to 17 digits (0.10000000000000001 for
+    0.1); and its exact value.
     """
     value = float(text)
     if len(text) <= _SURE_DIGITS and "e" not in text and "E" not in text:
         return value
     if value in (float("inf"), float("-inf")):
         return text
-    written = Decimal(text)
-    if not written:
+    written = exact_decimal(text)
+    if isinstance(written, str):
+        return text
+    if not written or Decimal(repr(value)) == written:
         return value
     digits = len(written.as_tuple().digits)
-    if digits <= _SURE_DIGITS and abs(value) > 1e-290:
-        return value
     if digits <= 17:
         return value if Decimal(f"{value:.{digits - 1}e}") == written else text
     return value if Decimal(value) == written else text
+
+
+def exact_decimal(text: str) -> Decimal | str:
+    """The number as a Decimal, or the text itself where its exponent is beyond reason."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return text
 
 
 def _exact_int(text: str) -> int | str:
@@ -57,7 +65,7 @@ def _exact_int(text: str) -> int | str:
 
 
 _decoder = msgspec.json.Decoder(float_hook=exact_float)
-_decimal_decoder = msgspec.json.Decoder(float_hook=Decimal)
+_decimal_decoder = msgspec.json.Decoder(float_hook=exact_decimal)
 
 
 def decode(body: bytes, *, content_type: str = "", exact_decimals: bool = False, where: str | None = None) -> Any:
@@ -111,7 +119,7 @@ def _decode_slowly(body: bytes, content_type: str, exact_decimals: bool, where: 
 
 
 def _tolerant(text: str, exact_decimals: bool) -> Any:
-    parse_float = Decimal if exact_decimals else exact_float
+    parse_float = exact_decimal if exact_decimals else exact_float
     return json.loads(text, parse_float=parse_float, parse_int=_exact_int, parse_constant=str)
 
 

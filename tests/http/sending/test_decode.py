@@ -24,7 +24,9 @@ def test_an_integer_beyond_what_python_reads_stays_text() -> None:
     assert decode(f"[{digits}]".encode()) == [digits]
 
 
-@pytest.mark.parametrize("text", ["1e400", "-1e400", "0.1234567890123456789", "12345678901234567890.5", "1e-400"])
+@pytest.mark.parametrize(
+    "text", ["1e400", "-1e400", "0.1234567890123456789", "12345678901234567890.5", "1e-400", "1e-99999999999999999999"]
+)
 def test_numbers_that_a_double_cannot_hold_stay_text(text: str) -> None:
     assert decode(f"[{text}, 0.5]".encode()) == [text, 0.5]
 
