@@ -279,7 +279,7 @@ def _result(
         here = int(row[0]) if row else 0
     return LoadResult(
         load_id=request.spool.load_id,
-        rows_loaded=counts.staged,
+        rows_loaded=counts.staged - counts.unchanged,
         rows_inserted=counts.inserted,
         rows_updated=counts.updated,
         rows_deleted=counts.deleted,

@@ -21,6 +21,7 @@ from dagster_restapi.tables.sql import listing, literal, quote
 from dagster_restapi.tables.types import key_text
 
 _OBJECT_BYTES = 16 * 2**20  # DuckDB's own limit for one record; buffers grow with it
+_FIRST_INSTANT, _END_OF_CALENDAR = "'0001-01-01 00:00:00+00'", "'10000-01-01 00:00:00+00'"
 FILE = "stage.duckdb"
 
 
@@ -216,7 +217,7 @@ class _Stager:
         if not dated:
             return frozenset()
         beyond = (
-            f"min({column}) < TIMESTAMPTZ '0001-01-01 00:00+00' OR max({column}) >= TIMESTAMPTZ '10000-01-01 00:00+00'"
+            f"min({column}) < TIMESTAMPTZ {_FIRST_INSTANT} OR max({column}) >= TIMESTAMPTZ {_END_OF_CALENDAR}"
             for column, _ in dated
         )
         row = self._connection.execute(f"SELECT {listing(beyond)} FROM {name}").fetchone()

@@ -1,0 +1,168 @@
+"""Types: every value is kept exactly, in whatever order and split the records arrive."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from dagster_restapi.config.table import ColumnHint
+from dagster_restapi.errors import TableError
+from dagster_restapi.model import TablePlan
+
+PLAN = TablePlan(resource="things", table="things")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(2**53 + 1, "BIGINT"), (2**63, "HUGEINT"), (2**64, "HUGEINT"), (2**70, "HUGEINT"), (-(2**127), "HUGEINT")],
+)
+def test_integers_are_exact_beside_nulls(loads: Any, value: int, kind: str) -> None:
+    loads(PLAN, [{"n": value}, {"n": None}, {"n": 1}, {}])
+    assert loads.types("things") == {"n": kind}
+    assert {row[0] for row in loads.rows("things", "n")} == {value, 1, None}
+
+
+def test_integers_beyond_int128_keep_their_digits_as_text(loads: Any) -> None:
+    loads(PLAN, [{"n": 2**127}, {"n": 7}])
+    assert loads.types("things") == {"n": "VARCHAR"}
+    assert {row[0] for row in loads.rows("things", "n")} == {str(2**127), "7"}
+
+
+def test_a_column_of_nulls_takes_the_type_of_its_first_value(loads: Any) -> None:
+    loads(PLAN, [{"n": None}])
+    assert loads.types("things") == {"n": "VARCHAR"}
+    result = loads(PLAN, [{"n": 2**70}])
+    assert loads.types("things") == {"n": "HUGEINT"}
+    assert result.schema_changes == ("things.n VARCHAR -> HUGEINT",)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind", "values"),
+    [
+        (1, 2.5, "DOUBLE", {1.0, 2.5}),
+        (2**53 + 1, 2.5, "VARCHAR", {str(2**53 + 1), "2.5"}),
+        (2**70, 2.5, "VARCHAR", {str(2**70), "2.5"}),
+        (1, "x", "VARCHAR", {"1", "x"}),
+        (1.0, "x", "VARCHAR", {"1", "x"}),
+        (1e300, "x", "VARCHAR", {"1e+300", "x"}),
+        (True, 1, "VARCHAR", {"true", "1"}),
+        (1, 2**64, "HUGEINT", {1, 2**64}),
+        (2**64, 2**127, "VARCHAR", {str(2**64), str(2**127)}),
+        ("2024-01-01T00:00:00Z", 5, "VARCHAR", {"2024-01-01T00:00:00Z", "5"}),
+        ("007", 7, "VARCHAR", {"007", "7"}),
+        (False, "no", "VARCHAR", {"false", "no"}),
+    ],
+)
+def test_two_kinds_widen_to_one_column_over_every_route(
+    loads: Any, first: object, second: object, kind: str, values: set[object]
+) -> None:
+    for name, order in (("a", (first, second)), ("b", (second, first))):
+        apart = TablePlan(resource=f"{name}_apart", table=f"{name}_apart")
+        at_once = TablePlan(resource=f"{name}_once", table=f"{name}_once")
+        for value in order:
+            loads(apart, [{"v": value}])
+        loads(at_once, [{"v": value} for value in order])
+        for table in (apart.table, at_once.table):
+            assert loads.types(table) == {"v": kind}
+            assert {row[0] for row in loads.rows(table, "v")} == values
+
+
+def test_only_date_times_that_fit_become_time_stamps(loads: Any) -> None:
+    record = {
+        "zulu": "2024-02-29T10:00:00Z",
+        "minutes": "2024-01-01T10:00Z",
+        "offset": "2024-01-01T10:00:00.123456+0530",
+        "naive": "2024-01-01T10:00:00",
+        "nanoseconds": "2024-01-01T10:00:00.123456789Z",
+        "day": "2024-01-01",
+        "no_day": "2023-02-29T10:00:00Z",
+        "epoch": 1700000000,
+    }
+    loads(PLAN, [record])
+    kinds = loads.types("things")
+    assert {name for name, kind in kinds.items() if kind == "TIMESTAMP WITH TIME ZONE"} == {
+        "zulu",
+        "minutes",
+        "offset",
+        "naive",
+    }
+    assert loads.rows("things", "nanoseconds, day, no_day, epoch") == [
+        ("2024-01-01T10:00:00.123456789Z", "2024-01-01", "2023-02-29T10:00:00Z", 1700000000)
+    ]
+    assert loads.rows("things", "CAST(epoch(\"offset\") * 1000000 AS BIGINT), CAST(naive AS VARCHAR)") == [
+        (1704083400123456, "2024-01-01 10:00:00+00")
+    ]
+
+
+def test_a_date_time_beyond_the_calendar_stays_text(loads: Any) -> None:
+    loads(PLAN, [{"at": "0001-01-01T00:00:00+05:00"}, {"at": "2024-01-01T00:00:00Z"}])
+    assert loads.types("things") == {"at": "VARCHAR"}
+    assert {row[0] for row in loads.rows("things", '"at"')} == {"0001-01-01T00:00:00+05:00", "2024-01-01T00:00:00Z"}
+
+
+def test_text_is_kept_as_it_came(loads: Any) -> None:
+    values = ["", " ", "NULL", "null", "'", '"', "a\x00b", "é🙂", "line\nbreak", "01", "1e5", "{}", "x" * 100_000]
+    loads(PLAN, [{"v": value} for value in values])
+    assert [row[0] for row in loads.rows("things", "v", order="rowid")] == values
+
+
+def test_a_number_that_is_text_stays_apart_from_a_number(loads: Any) -> None:
+    loads(PLAN, [{"v": "1.50"}, {"v": 1.5}, {"v": 1e17}, {"v": "1e17"}])
+    assert [row[0] for row in loads.rows("things", "v", order="rowid")] == ["1.50", "1.5", "1e+17", "1e17"]
+
+
+HINTED: list[tuple[dict[str, Any], Any, str, Any]] = [
+    ({"data_type": "text"}, 12, "VARCHAR", "12"),
+    ({"data_type": "bigint"}, "12", "BIGINT", 12),
+    ({"data_type": "bigint", "precision": 32}, 12, "INTEGER", 12),
+    ({"data_type": "double"}, 3, "DOUBLE", 3.0),
+    ({"data_type": "bool"}, "true", "BOOLEAN", True),
+    ({"data_type": "date"}, "2024-05-06", "DATE", date(2024, 5, 6)),
+    ({"data_type": "decimal", "precision": 10, "scale": 2}, "12.30", "DECIMAL(10,2)", Decimal("12.30")),
+    ({"data_type": "decimal"}, "12345678901234567890.123456789", "DECIMAL(38,9)", None),
+    ({"data_type": "wei"}, str(10**30), "DECIMAL(38,0)", Decimal(10**30)),
+    ({"data_type": "json"}, {"a": [1]}, "JSON", '{"a":[1]}'),
+    ({"data_type": "timestamp", "timezone": False}, "2024-01-01T02:00:00+02:00", "TIMESTAMP", datetime(2024, 1, 1)),
+    ({"data_type": "timestamp", "timezone": False}, 1704067200, "TIMESTAMP", datetime(2024, 1, 1)),
+    ({"data_type": "binary"}, "aGk=", "BLOB", b"hi"),
+]
+
+
+@pytest.mark.parametrize(("hint", "value", "kind", "stored"), HINTED)
+def test_a_hint_sets_the_type(loads: Any, hint: dict[str, Any], value: object, kind: str, stored: object) -> None:
+    plan = TablePlan(resource="things", table="things", hints={"v": ColumnHint(**hint)})
+    loads(plan, [{"v": value}, {"v": None}])
+    assert loads.types("things") == {"v": kind}
+    expected = Decimal("12345678901234567890.123456789") if stored is None else stored
+    assert loads.rows("things", "v", order="v NULLS LAST") == [(expected,), (None,)]
+
+
+@pytest.mark.parametrize(
+    ("hint", "value"),
+    [
+        ({"data_type": "bigint"}, 1.5),
+        ({"data_type": "bigint"}, "many"),
+        ({"data_type": "decimal", "scale": 2}, "0.123"),
+        ({"data_type": "date"}, "soon"),
+    ],
+)
+def test_a_value_that_its_hint_would_lose_is_an_error(loads: Any, hint: dict[str, Any], value: object) -> None:
+    plan = TablePlan(resource="things", table="things", hints={"v": ColumnHint(**hint)})
+    with pytest.raises(TableError):
+        loads(plan, [{"v": value}])
+    assert not loads.target.exists
+
+
+def test_a_column_that_may_not_be_null_is_checked(loads: Any) -> None:
+    plan = TablePlan(resource="things", table="things", hints={"v": ColumnHint(nullable=False)})
+    with pytest.raises(TableError, match="1 of 2 records have no value for 'v'"):
+        loads(plan, [{"v": 1}, {"w": 2}])
+
+
+def test_a_hint_describes_its_column(loads: Any) -> None:
+    plan = TablePlan(resource="t", table="t", hints={"userName": ColumnHint(description="who")})
+    result = loads(plan, [{"userName": "x"}])
+    assert {column.name: column.description for column in result.columns}["user_name"] == "who"
