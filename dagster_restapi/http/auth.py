@@ -230,7 +230,10 @@ def _login_place(auth: config.SessionLoginAuth, request: PreparedRequest, value:
 
 def _one_line(secret: Any) -> str:
     """The secret without the line break that files and terminals put behind it."""
-    value = str(reveal(secret, "auth")).strip()
+    whole = str(reveal(secret, "auth"))
+    value = whole.strip()
+    if value != whole:
+        conceal(value)
     if "\n" in value or "\r" in value:
         raise ConfigError("a credential holds a line break", where="auth", hint="It was cut or joined when it was set.")
     return value

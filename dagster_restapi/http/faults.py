@@ -98,8 +98,13 @@ def connection_fault(error: Exception, host: str, timeout: tuple[float, float]) 
         return Fault(
             "the connection broke in the middle of the body", "The server, or a proxy between, cuts answers short."
         )
-    if among(requests.exceptions.InvalidHeader, urllib3.exceptions.InvalidHeader):
-        return Fault("a header has a value that cannot be sent (a line break?)", "Check `headers` and `auth`.", False)
+    if among(requests.exceptions.InvalidHeader, UnicodeEncodeError):
+        return Fault(
+            "a header holds characters that cannot be sent",
+            "Check `headers` and `auth` for line breaks and for letters beyond Latin-1.",
+            transient=False,
+            acted=False,
+        )
     if among(requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
         return Fault("this is no URL that can be requested", "Check base_url and path.", transient=False, acted=False)
     kind = _kind(causes)

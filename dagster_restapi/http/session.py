@@ -30,6 +30,7 @@ __all__ = ["Answer", "Call", "Meter", "Session"]
 log = logging.getLogger("dagster_restapi.http")
 
 _LONG = 5.0  # seconds: a longer wait is told to the run's log
+_KINDS = 64  # of credentials that are kept ready: a client may be called with an auth of its own each time
 _NOBODY = Fixed(lambda request: None, "those that auth asks for a token with")
 
 
@@ -135,6 +136,8 @@ class Session:
         with self._lock:
             known = self._credentials.get(id(auth))
             if known is None:
+                if len(self._credentials) >= _KINDS:
+                    self._credentials.pop(next(iter(self._credentials)))
                 known = self._credentials[id(auth)] = (auth, self._made(auth))
             return known[1]
 
@@ -244,12 +247,11 @@ class Session:
 
     def _hold(self, wait: float, reason: str, hop: Hop, where: str) -> None:
         """Stops all threads of the session, and with a shared rate limit all processes, as long as the server asks."""
-        if hop.bare:  # another host's limit
-            self._wait(wait)
-            return
-        if self._pause.hold(wait) and wait > _LONG:
+        if (hop.bare or self._pause.hold(wait)) and wait > _LONG:
             self._tell(f"{hop.place(where)}: waiting {wait:.0f} s because the API asks for it ({reason})")
-        if self._ring is not None:
+        if hop.bare:  # the limit of whoever issues tokens
+            self._wait(wait)
+        elif self._ring is not None:
             self._ring.hold(time.time() + wait)
 
     def _tell(self, text: str) -> None:

@@ -25,7 +25,7 @@ from dagster_restapi.http.faults import Fault, connection_fault
 from dagster_restapi.http.meter import Meter
 from dagster_restapi.http.origin import Trust, guard_urls, origin_of, safe_url, without_secrets, without_userinfo
 from dagster_restapi.http.transport import PlainSession, Sockets, read_body
-from dagster_restapi.secrets import conceal, guard_logger, redact
+from dagster_restapi.secrets import Secret, conceal, guard_logger, redact
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HARMLESS = frozenset({"accept", "accept-encoding", "accept-language", "connection", "user-agent"})
@@ -220,11 +220,14 @@ class Wire:
         return request, url, ticket
 
     def _params_of(self, hop: Hop) -> Any:
+        params = hop.params
+        if isinstance(params, Mapping):
+            params = {k: reveal(v, f"params.{k}") if isinstance(v, Secret) else v for k, v in params.items()}
         if hop.trusted and not hop.bare:
-            self._conceal(hop.params)
+            self._conceal(params)
             if self.http.params:  # of a user's session
-                return {**dict(self.http.params), **dict(hop.params or {})}  # type: ignore[arg-type]
-        return hop.params
+                return {**dict(self.http.params), **dict(params or {})}  # type: ignore[arg-type]
+        return params
 
     def _headers_of(self, hop: Hop) -> dict[str, Any]:
         headers: CaseInsensitiveDict[Any] = CaseInsensitiveDict(_HEADERS)
@@ -235,7 +238,7 @@ class Wire:
         self._conceal(hop.headers)
         headers.update(hop.headers)
         return {
-            name: value if isinstance(value, (str, bytes)) else str(value)
+            name: value if isinstance(value, (str, bytes)) else str(reveal(value, f"headers.{name}"))
             for name, value in headers.items()
             if value is not None and (hop.trusted or (name.lower() in _HARMLESS and redact(str(value)) == str(value)))
         }

@@ -240,6 +240,8 @@ def test_a_header_that_cannot_be_sent_is_an_error(api: Any, connect: Connect) ->
     session = connect()
     with pytest.raises(RequestError, match="cannot be made"):
         session.send(Call("GET", session.url("items"), headers={"X": "a\r\nInjected: 1"}))
+    with pytest.raises(RequestError, match="characters that cannot be sent"):
+        session.send(Call("GET", session.url("items"), headers={"X": "a łetter"}))
     assert not api.requests
 
 

@@ -23,6 +23,7 @@ from dagster_restapi.config.auth import ApiKeyAuth, register_auth
 from dagster_restapi.config.client import ClientConfig
 from dagster_restapi.errors import ConfigError, RequestError, ResponseError
 from dagster_restapi.http.session import Call, Session
+from dagster_restapi.secrets import Secret
 
 Connect = Callable[..., Session]
 
@@ -119,6 +120,14 @@ def test_a_missing_environment_variable_is_named(api: Any, connect: Connect) -> 
     with pytest.raises(ConfigError, match=r"NOT_SET_HERE.*client.headers.X-Team"):
         sent(api, connect, None, headers={"X-Team": "{env.NOT_SET_HERE}"})
     assert not api.requests
+
+
+def test_references_in_a_call_are_filled_in(api: Any, connect: Connect, monkeypatch: Any) -> None:
+    monkeypatch.setenv("THE_TOKEN", "t-from-env")
+    api.route("/items", [])
+    secret = Secret(env="THE_TOKEN")
+    get(connect(), params={"key": secret}, headers={"X-Key": secret})
+    assert (api.requests[0].query, api.requests[0].headers["x-key"]) == ({"key": "t-from-env"}, "t-from-env")
 
 
 def test_a_401_names_the_environment_variable(api: Any, connect: Connect, monkeypatch: Any) -> None:
