@@ -198,7 +198,7 @@ def _seen(
     if last is not None and body is not None and page.number == 1:
         call, answer = last
         if selector is None:
-            selector = _plain_path(detect_data(body).path)
+            selector = plain_path(detect_data(body).path)
         if detected:
             paginator = _named(detect_paginator(PageFacts(answer, body, page.elements), call)[0])
     found = {"selector"} if endpoint.data_selector is None else set[str]()
@@ -215,10 +215,10 @@ def _spelled(paginator: Any) -> str:
 def _named(options: Mapping[str, Any]) -> str:
     """`cursor (meta.next)`: the type, and what it reads."""
     option = next((options[name] for name in _MAIN_OPTIONS if options.get(name)), None)
-    return f"{options['type']} ({_plain_path(option)})" if option else str(options["type"])
+    return f"{options['type']} ({plain_path(option)})" if option else str(options["type"])
 
 
-def _plain_path(path: str) -> str:
+def plain_path(path: str) -> str:
     """`$["data"]["items"]` as people write it, `data.items`, where the keys are plain words."""
     parts = path.removeprefix('$["').removesuffix('"]').split('"]["') if path.startswith('$["') else []
     return ".".join(parts) if parts and all(part.isidentifier() for part in parts) else path

@@ -88,3 +88,32 @@ def schema() -> None:
 
     found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **RestApiConfig.model_json_schema()}
     click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+
+
+@main.command()
+@click.argument("source", metavar="URL|OPENAPI")
+@click.option("-o", "--output", "file", type=click.Path(dir_okay=False), help="The file to write. Default: print it.")
+@click.option("--only", multiple=True, metavar="PATTERN", help="Paths of the description to take, as /repos/*/issues.")
+@click.option("--force", is_flag=True, help="Write over a file that exists.")
+def init(source: str, file: str | None, only: tuple[str, ...], force: bool) -> None:
+    """Write a first configuration, with comments.
+
+    From an OpenAPI 3 description (JSON or YAML, a file or a URL), or from the base URL of an API, which is asked once.
+    """
+    from pathlib import Path
+
+    from dagster_restapi.cli.init import init as make
+    from dagster_restapi.cli.output import Output
+
+    if file is not None and Path(file).exists() and not force:
+        raise click.UsageError(f"{file} exists already; --force writes over it.")
+    written = make(source, only)
+    output = Output()
+    if file is None:
+        click.echo(written.text, nl=False)
+    else:
+        Path(file).write_text(written.text, encoding="utf-8")
+    for remark in written.remarks:
+        output.note(remark)
+    if file is not None:
+        output.note(f"Written to {file}. Next: dagster-restapi check {file}")
