@@ -198,7 +198,7 @@ class LoadResult:
 
     load_id: str
     already_loaded: bool = False  # the ledger had this load: nothing was written, all of this was read back
-    rows_loaded: int = 0  # rows of the spool that the tables took
+    rows_loaded: int = 0  # rows of the spool that changed the tables: new, or of new content
     rows_inserted: int = 0
     rows_updated: int = 0
     rows_deleted: int = 0

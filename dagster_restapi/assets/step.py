@@ -19,12 +19,12 @@ from dagster_restapi.assets.partitions import Part, part_of
 from dagster_restapi.assets.run_config import Parents, RestApiRunConfig
 from dagster_restapi.assets.state import Standing, stand
 from dagster_restapi.config.resource import PreviewConfig
-from dagster_restapi.errors import ConfigError
+from dagster_restapi.errors import ConfigError, ExtractError
 from dagster_restapi.extract.fetch import Fetch
 from dagster_restapi.extract.parents import Frozen, ParentRow, read_parents
 from dagster_restapi.extract.walker import Walker
 from dagster_restapi.http.session import Session
-from dagster_restapi.model import Fetched, LoadResult, Parent, Plan, Slice
+from dagster_restapi.model import Fetched, LoadResult, Parent, Plan, Slice, TablePlan
 from dagster_restapi.spool import Spool, sweep
 from dagster_restapi.tables.ledger import cursor_summary, newest_load
 from dagster_restapi.tables.load import load, read_back, root_exists
@@ -214,9 +214,10 @@ class SliceRun:
         """The stored rows of the parent that are due, into a file of the spool."""
         newest = standing.newest
         since = newest.parent_load_id if newest and self._only_changed(standing) else None
+        target, plan = self._parent_table(parent)
         rows = copy_parent_rows(
-            self._step.parents[parent.resource].target,
-            self._step.plans[parent.resource].table,
+            target,
+            plan,
             fields=parent.fields,
             include=parent.include,
             destination=path,
@@ -226,6 +227,16 @@ class SliceRun:
             cursors_of=self._asset if self._plan.incremental and not standing.rebuild else None,
         )
         return Frozen(rows.keys, rows.skipped_null, rows.newest_load_id)
+
+    def _parent_table(self, parent: Parent) -> tuple[Target, TablePlan]:
+        table, plan = self._step.parents[parent.resource], self._step.plans[parent.resource].table
+        if not root_exists(table.target, plan):
+            raise ExtractError(
+                f"the parent {parent.resource!r} has no table yet",
+                where=f"asset {self._asset}",
+                hint=f"Materialize the asset {table.key.to_user_string()} first.",
+            )
+        return table.target, plan
 
     def _only_changed(self, standing: Standing) -> bool:
         """Whether only those rows of the parent are due that changed since this resource's last load."""
@@ -239,9 +250,10 @@ class SliceRun:
     def _stored_rows(self, child: Plan, parent: Parent, spool: Spool) -> Iterator[ParentRow]:
         """All rows of the stored parent of a resource that is walked in memory."""
         path = spool.directory / f"parents-of-{child.table.table}.ndjson"
+        target, plan = self._parent_table(parent)
         copy_parent_rows(
-            self._step.parents[parent.resource].target,
-            self._step.plans[parent.resource].table,
+            target,
+            plan,
             fields=parent.fields,
             include=parent.include,
             destination=path,

@@ -128,14 +128,11 @@ def _transact(connection: duckdb.DuckDBPyConnection, request: _Request, staged: 
     attach(connection, staged.path, name)
     try:
         connection.execute("BEGIN")
-        if ledger.stands(connection, space):
-            ledger.prepare(connection, space)
-            known = ledger.find(connection, space, load_id)
-            if known:
-                connection.execute("ROLLBACK")
-                return read_back(known)
-        else:
-            ledger.prepare(connection, space)
+        ledger.prepare(connection, space)
+        known = ledger.find(connection, space, load_id)
+        if known:
+            connection.execute("ROLLBACK")
+            return read_back(known)
         newest = ledger.newest(connection, space, slice_.asset, slice_.partition)
         _check_expected(request, newest)
         result = _write(connection, space, request, staged, name, newest, waited)
@@ -194,7 +191,6 @@ def _write(
     partitioned = slice_.partition is not None
     open_contract = {plan.contract.tables, plan.contract.columns, plan.contract.data_type} == {"evolve"}
     empty_kept = not staged.rows[()] and not plan.allow_empty
-    before = _count_root(connection, space, plan)
     tables = evolve(
         connection,
         space,
@@ -206,9 +202,9 @@ def _write(
         database=database,
     )
     counts = write(connection, space, _job(connection, space, request, staged, tables))
+    counts.before = tables.before
     if tables.dropped:
-        counts.deleted = before
-    counts.before = before
+        counts.deleted = tables.before
     moved = any((counts.inserted, counts.updated, counts.deleted))
     version = request.spool.load_id if moved or newest is None or not newest.data_version else newest.data_version
     result = _result(connection, space, request, staged, tables, counts, waited, version)
@@ -220,10 +216,6 @@ def _write(
         )
     ledger.append(connection, space, _ledger_row(request, result, sequence))
     return result
-
-
-def _count_root(connection: duckdb.DuckDBPyConnection, space: Space, plan: TablePlan) -> int:
-    return _count(connection, space.table(plan.table)) if ledger.stands(connection, space, plan.table) else 0
 
 
 def _count(connection: duckdb.DuckDBPyConnection, source: str) -> int:

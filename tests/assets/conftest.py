@@ -89,7 +89,6 @@ def failure_of() -> Callable[[dg.ExecuteInProcessResult], str]:
 @pytest.fixture
 def house(sample_api: SampleApi, tmp_path: Path) -> Iterator[House]:
     """The sample API's assets, nothing loaded yet."""
-    for folder in ("home", "data"):
-        (tmp_path / folder).mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
-        yield House(instance, tmp_path / "data" / "tracker.duckdb", demo_config(sample_api.url), sample_api)
+    (tmp_path / "data").mkdir()
+    with dg.DagsterInstance.ephemeral(str(tmp_path)) as instance:
+        yield House(instance, tmp_path / "data" / "sample.duckdb", demo_config(sample_api.url), sample_api)
