@@ -14,6 +14,8 @@ import pytest
 
 from dagster_restapi.demo import SampleApi
 
+os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"  # before Dagster is imported: tests talk to this machine only
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 Replay = Callable[..., str]
 
