@@ -8,7 +8,9 @@ from typing import Any
 
 import dagster as dg
 
+from dagster_restapi.assets.automation import automation_condition, freshness_policy
 from dagster_restapi.model import Plan
+from dagster_restapi.secrets import redact
 
 PREFIX = "dagster_restapi"
 
@@ -54,14 +56,15 @@ class RestApiTranslator:
             kinds={"restapi", "duckdb"},
             code_version=plan.fingerprint[:16],
             metadata=definition_metadata(plan),
-            automation_condition=plan.automation,
+            automation_condition=automation_condition(plan.automation, plan.name),
+            freshness_policy=freshness_policy(plan.freshness, plan.name),
         )
 
 
 def _description(plan: Plan) -> str:
     if plan.endpoint is None:
         return f"The rows of {plan.name}, given in Python."
-    return f"`{plan.endpoint.method} {plan.endpoint.path}` of {plan.client.base_url or 'the API'}"
+    return redact(f"`{plan.endpoint.method} {plan.endpoint.path}` of {plan.client.base_url or 'the API'}")
 
 
 def definition_metadata(plan: Plan) -> Mapping[str, Any]:
@@ -73,7 +76,7 @@ def definition_metadata(plan: Plan) -> Mapping[str, Any]:
     if table.primary_key:
         metadata[f"{PREFIX}/primary_key"] = list(table.primary_key)
     if plan.endpoint is not None:
-        metadata[f"{PREFIX}/endpoint"] = plan.endpoint.path
+        metadata[f"{PREFIX}/endpoint"] = redact(plan.endpoint.path or "")
         metadata[f"{PREFIX}/method"] = plan.endpoint.method
     if plan.incremental is not None:
         metadata[f"{PREFIX}/cursor_path"] = plan.incremental.cursor_path

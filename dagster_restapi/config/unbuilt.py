@@ -4,8 +4,6 @@ from __future__ import annotations
 
 UNBUILT: dict[str, str] = {  # settings of a resource; delete a line when the thing is built
     "partitions": "partitions are not built yet",
-    "automation": "automation is not built yet; set automation_condition in a translator",
-    "freshness": "freshness is not built yet; set freshness_policy in a translator",
 }
 
 FOREIGN: dict[str, str] = {  # `Model.key` or `key=value`: the hint that a user gets
