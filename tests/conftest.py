@@ -16,6 +16,8 @@ from dagster_restapi.demo import SampleApi
 
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"  # before Dagster is imported: tests talk to this machine only
 
+pytest_plugins = ["loopback"]
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 Replay = Callable[..., str]
 

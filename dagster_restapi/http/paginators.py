@@ -13,6 +13,7 @@ from dagster_restapi.config import jsonpath
 from dagster_restapi.config import paginators as settings
 from dagster_restapi.config.jsonpath import MISSING
 from dagster_restapi.errors import ConfigError, PagingError
+from dagster_restapi.secrets import redact
 
 if TYPE_CHECKING:
     from dagster_restapi.http.session import Answer, Call
@@ -322,7 +323,10 @@ class _Link(_Reference):
     """A link replaces the whole URL, query included; method, headers and body stay."""
 
     def apply(self, call: Call, state: State) -> Call:
-        return replace(call, url=state["url"], params={}) if state else call
+        if not state:
+            return call
+        secret = {name: value for name, value in (call.params or {}).items() if redact(str(value)) != str(value)}
+        return replace(call, url=state["url"], params=secret)  # links are kept without secrets: those go along again
 
     def token(self, state: State) -> Any:
         return state.get("url")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,14 +18,6 @@ from dagster_restapi.http.session import Session
 from dagster_restapi.model import Fetched, Slice
 from dagster_restapi.spool import Spool
 
-spec = importlib.util.spec_from_file_location("loopback", Path(__file__).parent.parent / "http" / "conftest.py")
-module = importlib.util.module_from_spec(spec)
-import sys
-
-sys.modules["loopback"] = module
-spec.loader.exec_module(module)
-api, make_api = module.api, module.make_api
-
 
 @dataclass
 class Run:
@@ -40,7 +31,7 @@ class Run:
 
 @pytest.fixture
 def fetch(api: Any, tmp_path: Path) -> Callable[..., Run]:
-    """Fetches `name` of the given resources; the spool stays, so that a second call goes on where the first one died."""
+    """Fetches `name` of the given resources; the spool stays: a second call goes on where the first one died."""
 
     def run(
         name: str,

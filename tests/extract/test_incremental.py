@@ -47,7 +47,8 @@ def range_of(cursor: Any = None, slice_: Slice | None = None, **options: Any) ->
 )
 def test_cursor_values_have_their_kinds_own_order(earlier: Any, later: Any) -> None:
     one, other = rank(earlier), rank(later)
-    assert one and other
+    assert one is not None
+    assert other is not None
     assert (compare(one, other), compare(other, one), compare(one, one)) == (-1, 1, 0)
 
 

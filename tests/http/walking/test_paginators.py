@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -11,6 +12,7 @@ from dagster_restapi.config import paginators as config
 from dagster_restapi.config.paginators import PaginatorConfig, parse_paginator, register_paginator
 from dagster_restapi.errors import ConfigError, PagingError, RequestError
 from dagster_restapi.http.paginators import Paginator, with_param
+from dagster_restapi.secrets import Secret
 
 
 def rows(*ids):
@@ -345,3 +347,21 @@ def test_a_total_that_may_count_rows_tells_only_of_the_pages_there_are_in_any_ca
     last = walk.page(second.ahead[2])
     assert [len(page) for page in walk.pages(last.next)] == [0]
     assert walk.page(last.next).warnings == ()
+
+
+def test_a_secret_parameter_goes_along_with_every_link_and_stands_in_no_state(
+    api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY_OF_THE_API", "canary-in-a-parameter")
+    secret = Secret(env="KEY_OF_THE_API").reveal()
+
+    def answer(request: Any) -> Any:
+        page = request.whole("page", 1)
+        link = f"{api.url}/items?page={page + 1}&key={request.query['key']}" if page < 3 else None
+        return {"next": link, "items": [page]}
+
+    api.answer = answer
+    pages = list(api.client().paginate("items", params={"key": secret}, paginator="json_link"))
+    assert [page.records for page in pages] == [[1], [2], [3]]
+    assert api.asked("key") == [secret] * 3
+    assert not [page for page in pages if secret in str(page.next)]
