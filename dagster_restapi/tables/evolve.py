@@ -68,11 +68,13 @@ class Evolved:
     Attributes:
         written: Root first, parents before their children.
         below: Names of all child tables that belong to the root, also those without rows in this load.
+        before: Rows of the root table before this load.
         dropped: The root table was dropped and made anew.
     """
 
     written: tuple[Written, ...]
     below: tuple[str, ...]
+    before: int
     dropped: bool
     changes: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -141,6 +143,7 @@ class _Evolver:
         self._own()
         known = self._known
         existed = self._plan.table in known.columns
+        before = self._count(self._space.table(self._plan.table)) if existed else 0
         dropped = fresh and existed
         if dropped:
             self._drop()
@@ -154,7 +157,12 @@ class _Evolver:
             parent = next((table for table in written if table.path == shape.path[:-1]), None) if shape.path else None
             written.append(self._table(shape, parent))
         below = tuple(name for path, name in known.tables.items() if path and name in known.columns)
-        return Evolved(tuple(written), below, dropped, tuple(self._changes), tuple(self._warnings))
+        return Evolved(tuple(written), below, before, dropped, tuple(self._changes), tuple(self._warnings))
+
+    def _count(self, source: str) -> int:
+        row = self._connection.execute(f"SELECT count(*) FROM {source}").fetchone()
+        assert row is not None
+        return int(row[0])
 
     # ---- what stands there -------------------------------------------------------------------------------------------
     def _look(self) -> _Known:
@@ -351,9 +359,9 @@ class _Evolver:
         return replace(table, source=kept, filtered=True)
 
     def _count_rejected(self, table: Written, condition: str) -> None:
-        row = self._connection.execute(f"SELECT count(*) FROM {table.source} AS s WHERE {condition}").fetchone()
-        if row and row[0]:
-            self._warnings.append(f"{row[0]} rows of {table.name} were left out (schema_contract: discard_row)")
+        count = self._count(f"{table.source} AS s WHERE {condition}")
+        if count:
+            self._warnings.append(f"{count} rows of {table.name} were left out (schema_contract: discard_row)")
 
     def _new_column(
         self, table: Written, column: str, field_: Field, staged: str, have: dict[str, str]
@@ -407,17 +415,13 @@ class _Evolver:
             integers = f"{target} WHERE {inexact(quote(column))}"
             if stored in ("DOUBLE", "FLOAT"):
                 integers = f"{table.source} AS s WHERE {inexact(staged)}"
-            row = self._connection.execute(f"SELECT count(*) FROM (SELECT 1 FROM {integers} LIMIT 1)").fetchone()
-            if row and row[0]:
+            if self._count(f"(SELECT 1 FROM {integers} LIMIT 1)"):
                 return "VARCHAR"
         return wanted
 
     def _holds(self, target: str, column: str) -> bool:
         """Whether any row has a value there; an all-null column has no type yet."""
-        row = self._connection.execute(
-            f"SELECT count(*) FROM (SELECT 1 FROM {target} WHERE {quote(column)} IS NOT NULL LIMIT 1)"
-        ).fetchone()
-        return bool(row and row[0])
+        return self._count(f"(SELECT 1 FROM {target} WHERE {quote(column)} IS NOT NULL LIMIT 1)") > 0
 
     def _misfit(self, table: Written, column: str, stored: str, field_: Field, staged: str) -> tuple[str, str, str]:
         """What the contract says of values that the column's type does not hold."""
@@ -428,8 +432,7 @@ class _Evolver:
         if stored == "TIMESTAMPTZ" and field_.type == "VARCHAR":
             same = f"{cast} IS NOT NULL"
         bad = f"({staged} IS NOT NULL AND NOT ({same}))"
-        counted = self._connection.execute(f"SELECT count(*) FROM {table.source} AS s WHERE {bad}").fetchone()
-        count = counted[0] if counted else 0
+        count = self._count(f"{table.source} AS s WHERE {bad}")
         mode = self._plan.contract.data_type
         if count and mode == "freeze":
             raise ContractError(

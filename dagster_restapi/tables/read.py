@@ -133,7 +133,7 @@ def _missing(target: Target, table: str, asset: str | None) -> TableError:
     return TableError(
         f"the table {target.schema}.{table} does not exist",
         where=target.database,
-        hint=f"Materialize the asset {asset or table!r} first.",
+        hint=f"Materialize the asset {asset or table} first.",
     )
 
 

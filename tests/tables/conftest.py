@@ -1,10 +1,11 @@
-"""What the tests of tables share: loading records through a real spool into a real DuckDB file, and reading them back."""
+"""What the tests of tables share: loading records through a real spool into a DuckDB file, and reading them back."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,8 @@ class Loader:
         """Names of all tables of the schema, without system tables."""
         with self.target.read() as connection:
             rows = connection.execute(
-                "SELECT table_name FROM duckdb_tables() WHERE schema_name = ? AND NOT starts_with(table_name, '_restapi_')",
+                "SELECT table_name FROM duckdb_tables() "
+                "WHERE schema_name = ? AND NOT starts_with(table_name, '_restapi_')",
                 [self.target.schema],
             ).fetchall()
         return {row[0] for row in rows}
@@ -122,8 +124,6 @@ def canonical(connection: duckdb.DuckDBPyConnection, target: Target, root: str) 
 
 def render(value: Any) -> str:
     """One value as text: numbers without needless fraction, date-times in UTC, JSON scalars without quotes."""
-    from datetime import UTC, datetime
-
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -131,7 +131,7 @@ def render(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     if isinstance(value, str):
-        if value[:1] in "{[\"" or value in ("true", "false"):
+        if value[:1] in '{["' or value in ("true", "false"):
             try:
                 inner = json.loads(value)
             except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from dagster_restapi.model import TablePlan
 from dagster_restapi.tables.target import Target
 
+EXAMPLES = int(os.environ.get("RESTAPI_EXAMPLES", "6"))
 _scalars = st.one_of(
     st.none(),
     st.booleans(),
@@ -32,7 +34,7 @@ _records = st.lists(st.dictionaries(_keys, _values, max_size=4), min_size=1, max
 
 @pytest.mark.parametrize("mode", [{"nested": "tables"}, {"nested": "json"}, {"max_nesting": 1}])
 def test_any_order_and_any_split_give_equal_tables(mode: dict[str, Any], make_loader: Any) -> None:
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
     @given(records=_records, data=st.data())
     def check(records: list[dict[str, Any]], data: st.DataObject) -> None:
         numbered = [{**record, "number": number} for number, record in enumerate(records)]

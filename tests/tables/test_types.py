@@ -92,7 +92,7 @@ def test_only_date_times_that_fit_become_time_stamps(loads: Any) -> None:
     assert loads.rows("things", "nanoseconds, day, no_day, epoch") == [
         ("2024-01-01T10:00:00.123456789Z", "2024-01-01", "2023-02-29T10:00:00Z", 1700000000)
     ]
-    assert loads.rows("things", "CAST(epoch(\"offset\") * 1000000 AS BIGINT), CAST(naive AS VARCHAR)") == [
+    assert loads.rows("things", 'CAST(epoch("offset") * 1000000 AS BIGINT), CAST(naive AS VARCHAR)') == [
         (1704083400123456, "2024-01-01 10:00:00+00")
     ]
 
