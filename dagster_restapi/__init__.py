@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dagster_restapi.assets.component import RestApiComponent
     from dagster_restapi.assets.factory import build_rest_api_assets, build_rest_api_definitions
     from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager
     from dagster_restapi.assets.resource import RestApiResource
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "DuckDBRestApiIOManager": "assets.io_manager",
+    "RestApiComponent": "assets.component",
     "RestApiConfig": "config.source",
     "RestApiError": "errors",
     "RestApiResource": "assets.resource",
@@ -36,6 +38,7 @@ _HOMES = {
 
 __all__ = [
     "DuckDBRestApiIOManager",
+    "RestApiComponent",
     "RestApiConfig",
     "RestApiError",
     "RestApiResource",
