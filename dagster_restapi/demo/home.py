@@ -13,7 +13,7 @@ def use_home(folder: Path, *, log_level: str = "DEBUG") -> None:
         log_level: What runs print and keep; Dagster's own default is everything.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    settings = f"telemetry:\n  enabled: false\npython_logs:\n  python_log_level: {log_level}\n"
+    settings = f"telemetry:\n  enabled: false\nnux:\n  enabled: false\npython_logs:\n  python_log_level: {log_level}\n"
     (folder / "dagster.yaml").write_text(settings, encoding="utf-8")
     os.environ["DAGSTER_HOME"] = str(folder.resolve())
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
