@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from dagster_restapi.cli.target import database_of, prefix_of, schema_of, target_options
 from dagster_restapi.errors import RestApiError
 from dagster_restapi.secrets import RedactionFilter
 
@@ -117,3 +118,70 @@ def init(source: str, file: str | None, only: tuple[str, ...], force: bool) -> N
         output.note(remark)
     if file is not None:
         output.note(f"Written to {file}. Next: dagster-restapi check {file}")
+
+
+@main.command()
+@_CONFIG
+@click.option("--select", multiple=True, metavar="RESOURCE", help="Only this one; +RESOURCE with its parents.")
+@target_options
+@click.option("--full-refresh", is_flag=True, help="Forget cursors, fetch everything again, replace the tables.")
+@click.option("--start-value", help="Load from this cursor value on; the stored cursor stays.")
+@click.option("--end-value", help="Load up to this cursor value; the stored cursor stays.")
+@click.option("--max-pages", type=click.IntRange(min=1), help="Pages of each walk at the most; cursors stay.")
+@click.option("--parents", type=click.Choice(["all", "changed"]), help="Which rows of the parent children ask with.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the run's log, and tracebacks of errors.")
+def run(
+    config: str, database: str | None, schema: str | None, key_prefix: str, select: tuple[str, ...], **wishes: Any
+) -> None:
+    """Load the resources into DuckDB, without writing Python.
+
+    Events go to the Dagster instance of DAGSTER_HOME, if that is set. Without it, the ledger in the database says where
+    the next run goes on. The exit code is 1 if a resource failed.
+    """
+    from dagster_restapi.cli.output import Output
+    from dagster_restapi.cli.run import Wishes
+    from dagster_restapi.cli.run import run as run_assets
+    from dagster_restapi.cli.source import read_config
+
+    parsed, file = read_config(config), database_of(database, config)
+    asked = Wishes(database=file, schema=schema, key_prefix=prefix_of(key_prefix), select=select, **wishes)
+    sys.exit(run_assets(parsed, asked, Output()))
+
+
+@main.command()
+@_CONFIG
+@click.argument("action", metavar="[RESOURCE | reset RESOURCE]", nargs=-1)
+@target_options
+@click.option("--partition", help="Of reset: this partition only.")
+@click.option("--parent", metavar="KEY", help="Of reset: the cursor for this row of the parent only.")
+def state(
+    config: str,
+    action: tuple[str, ...],
+    database: str | None,
+    schema: str | None,
+    key_prefix: str,
+    partition: str | None,
+    parent: str | None,
+) -> None:
+    """Show cursors and last loads, of all resources or of one; or reset one.
+
+    After a reset the next load starts at the beginning. Rows stay in their tables until then.
+    """
+    from dagster_restapi.cli.output import Output
+    from dagster_restapi.cli.source import read_config
+    from dagster_restapi.cli.state import State
+    from dagster_restapi.tables.target import Target
+
+    resetting = len(action) == 2 and action[0] == "reset"
+    if len(action) > 1 and not resetting:
+        raise click.UsageError("Write RESOURCE to see one resource, or: reset RESOURCE")
+    if not resetting and (partition is not None or parent is not None or action == ("reset",)):
+        raise click.UsageError("--partition and --parent belong to: reset RESOURCE")
+    target = Target(database_of(database, config), schema_of(schema, key_prefix))
+    found = State(read_config(config), target, prefix_of(key_prefix), Output())
+    if resetting:
+        found.reset(action[1], partition, parent)
+    elif action:
+        found.show_one(action[0])
+    else:
+        found.show()

@@ -5,6 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
+
+watcher: ContextVar[Callable[[Progress], None] | None] = ContextVar("watcher", default=None)
+"""Who is shown every fetch several times a second, beside the log: the command line's progress bars."""
 
 
 class Progress:
@@ -17,7 +21,8 @@ class Progress:
     """
 
     def __init__(self, name: str, tell: Callable[[str], None], every: float = 5.0) -> None:
-        self._name, self._tell, self._every = name, tell, every
+        self.name, self._tell, self._every = name, tell, every
+        self._watch = watcher.get()
         self._lock = threading.Lock()
         self._started = self._last = time.monotonic()
         self.pages = self.rows = self.bytes = 0
@@ -39,6 +44,8 @@ class Progress:
 
     def tick(self) -> None:
         """Tells, if it is time to."""
+        if self._watch is not None:
+            self._watch(self)
         now = time.monotonic()
         if now - self._last >= self._every:
             self._last = now
@@ -57,4 +64,4 @@ class Progress:
             parts.append(f"{self.walks:,} of {self.expected_walks:,} parents")
         elif self.expected_rows:
             parts.append(f"{min(1.0, self.rows / self.expected_rows):.0%} of {self.expected_rows:,} rows")
-        return f"{self._name}: {', '.join(parts)}"
+        return f"{self.name}: {', '.join(parts)}"

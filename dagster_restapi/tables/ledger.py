@@ -246,6 +246,26 @@ def forget(target: Target, asset: str, partition: str | None = None) -> int:
         return int(counted[0]) if counted else 0
 
 
+def forget_parent(target: Target, asset: str, parent_key: str, partition: str | None = None) -> int:
+    """Forgets how far a child is loaded for one parent key, as `parent_key_text` spells it.
+
+    Gives 1, or 0 where nothing was known. The next load that asks with this key starts at `initial_value`; the child's
+    rows stay as they are.
+    """
+    if not target.exists:
+        return 0
+    with target.write() as connection:
+        space = target.space(connection)
+        if not stands(connection, space, CURSORS):
+            return 0
+        found = connection.execute(
+            f"DELETE FROM {space.table(CURSORS)} "
+            "WHERE asset = ? AND partition IS NOT DISTINCT FROM ? AND parent_key = ? RETURNING 1",
+            [asset, partition, parent_key],
+        ).fetchall()
+        return len(found)
+
+
 # ---- cursors per parent ----------------------------------------------------------------------------------------------
 def parent_key_text(key: Mapping[str, Any]) -> str:
     """A parent key as `_restapi_cursors` spells it."""

@@ -90,7 +90,7 @@ def test_wrong_usage_has_the_exit_code_2(run: Any, arguments: list[str]) -> None
 def test_help_names_every_command(run: Any) -> None:
     ran = run("--help")
     assert ran.code == 0
-    for command in ("check", "preview", "schema"):
+    for command in ("check", "init", "preview", "run", "schema", "state"):
         assert f"  {command} " in ran.out
 
 

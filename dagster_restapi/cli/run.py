@@ -1,0 +1,221 @@
+"""`run`: materializes a configuration's assets in this process, and shows how far each has come."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster import DagsterEvent, DagsterEventType
+
+from dagster_restapi import errors
+from dagster_restapi.assets.factory import build_rest_api_assets
+from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager
+from dagster_restapi.assets.translator import PREFIX
+from dagster_restapi.cli.output import Output
+from dagster_restapi.cli.screen import Loaded, Screen
+from dagster_restapi.config.plan import plan as make_plans
+from dagster_restapi.config.source import RestApiConfig
+from dagster_restapi.errors import ConfigError
+from dagster_restapi.extract.preview import named
+from dagster_restapi.extract.progress import watcher
+from dagster_restapi.model import Plan
+
+if TYPE_CHECKING:
+    from dagster_shared.error import SerializableErrorInfo
+
+_LOGGER = "screen"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a run is asked for.
+
+    Attributes:
+        select: Names of resources, `+` before one adds its parents; none: all.
+        verbose: The run's log and tracebacks too.
+    """
+
+    database: str
+    schema: str | None = None
+    key_prefix: Sequence[str] = ()
+    select: Sequence[str] = ()
+    full_refresh: bool = False
+    start_value: str | None = None
+    end_value: str | None = None
+    max_pages: int | None = None
+    parents: str | None = None
+    verbose: bool = False
+
+
+def run(config: RestApiConfig, wishes: Wishes, output: Output) -> int:
+    """Materializes; prints a row for each asset as it is done, and the errors; gives the exit code.
+
+    Events go to the instance of DAGSTER_HOME, else to one that ends with this process: the ledger in the database then
+    says where the next run goes on.
+    """
+    plans = make_plans(config)
+    names = _selected(plans, wishes.select)
+    definitions = _definitions(config, wishes)
+    keys = {name: dg.AssetKey([*wishes.key_prefix, plans[name].table.table]) for name in names}
+    steps = {"__".join(key.path): name for name, key in keys.items()}
+    run_config = _run_config(plans, keys, wishes)
+    screen = Screen(output, names)
+    with _instance() as instance, screen.shown(), _watched(_Handler(steps, screen, wishes.verbose, output)) as logger:
+        job = dg.Definitions.merge(definitions, dg.Definitions(loggers={_LOGGER: logger}))
+        job.resolve_implicit_global_asset_job_def().execute_in_process(
+            run_config=run_config,
+            instance=instance,
+            asset_selection=list(keys.values()),
+            raise_on_error=False,
+        )
+    return screen.finish()
+
+
+def _selected(plans: Mapping[str, Plan], select: Sequence[str]) -> list[str]:
+    """The resources to load, parents first."""
+    wanted: set[str] = set()
+    for text in select:
+        plan = named(plans, text.removeprefix("+"))
+        if not plan.selected:
+            raise ConfigError(
+                f"the resource {plan.name!r} has no table: it is `selected: false`", hint="Its children fetch it."
+            )
+        wanted.add(plan.name)
+        while text.startswith("+") and plan.parent is not None:
+            plan = plans[plan.parent.resource]
+            wanted.add(plan.name)
+    return [name for name, plan in plans.items() if plan.selected and (not select or name in wanted)]
+
+
+def _definitions(config: RestApiConfig, wishes: Wishes) -> dg.Definitions:
+    assets = build_rest_api_assets(config, key_prefix=list(wishes.key_prefix), retry_policy=None)
+    manager = DuckDBRestApiIOManager(database=wishes.database, schema=wishes.schema)
+    return dg.Definitions(assets=assets, resources={"io_manager": manager}, executor=dg.in_process_executor)
+
+
+def _run_config(plans: Mapping[str, Plan], keys: Mapping[str, dg.AssetKey], wishes: Wishes) -> dict[str, Any]:
+    """The wishes as the run config of each asset that they concern.
+
+    Raises:
+        ConfigError: A wish concerns none of the selected resources.
+    """
+    everyone = {"full_refresh": wishes.full_refresh or None, "max_pages": wishes.max_pages}
+    window = {"start_value": wishes.start_value, "end_value": wishes.end_value}
+    of_children = {"parents": wishes.parents and wishes.parents.upper()}
+    if any(window.values()) and not any(plans[name].incremental for name in keys):
+        raise ConfigError("--start-value and --end-value need a resource with `incremental`")
+    ops = {}
+    for name, key in keys.items():
+        plan = plans[name]
+        asked = {**everyone, **(window if plan.incremental else {}), **(of_children if plan.parent else {})}
+        config = {option: value for option, value in asked.items() if value is not None}
+        if config:
+            ops["__".join(key.path)] = {"config": config}
+    return {"ops": ops, "loggers": {_LOGGER: {"config": {}}}}
+
+
+@contextmanager
+def _instance() -> Iterator[dg.DagsterInstance]:
+    if os.environ.get("DAGSTER_HOME"):
+        with dg.DagsterInstance.get() as instance:
+            yield instance
+    else:
+        with dg.DagsterInstance.ephemeral() as instance:
+            yield instance
+
+
+@contextmanager
+def _watched(handler: _Handler) -> Iterator[dg.LoggerDefinition]:
+    """A Dagster logger that shows the run's events on the screen, and the fetches' progress while it lasts."""
+
+    @dg.logger
+    def on_screen(_: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("dagster_restapi.run", logging.DEBUG)
+        logger.addHandler(handler)
+        return logger
+
+    token = watcher.set(handler.screen.progress)
+    try:
+        with warnings.catch_warnings():
+            for category in (dg.BetaWarning, dg.PreviewWarning):
+                warnings.simplefilter("ignore", category)
+            yield on_screen
+    finally:
+        watcher.reset(token)
+
+
+class _Handler(logging.Handler):
+    """From Dagster's log of a run to the screen.
+
+    Args:
+        steps: Key of each step -> name of its resource.
+        verbose: Show every line of the log, and tracebacks.
+    """
+
+    def __init__(self, steps: Mapping[str, str], screen: Screen, verbose: bool, output: Output) -> None:
+        super().__init__()
+        self.screen = screen
+        self._steps, self._verbose, self._output = steps, verbose, output
+        self._metadata: dict[str, Mapping[str, Any]] = {}
+        self._started: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        meta = getattr(record, "dagster_meta", {})
+        event: DagsterEvent | None = meta.get("dagster_event")
+        if event is not None:
+            self._event(event)
+        elif self._verbose or record.levelno == logging.WARNING:  # errors come as events, and are told once
+            self._output.note(str(meta.get("orig_message", record.getMessage())))
+
+    def _event(self, event: DagsterEvent) -> None:
+        name = self._steps.get(event.step_key or "")
+        if name is None:
+            return
+        seconds = time.monotonic() - self._started.setdefault(name, time.monotonic())
+        match event.event_type:
+            case DagsterEventType.STEP_START:
+                self.screen.start(name)
+            case DagsterEventType.ASSET_MATERIALIZATION:
+                data = event.step_materialization_data.materialization.metadata
+                self._metadata[name] = {key: value.value for key, value in data.items()}
+            case DagsterEventType.STEP_SUCCESS:
+                self.screen.done(name, _loaded(self._metadata.get(name, {})), seconds)
+            case DagsterEventType.STEP_FAILURE:
+                self.screen.failed(name, self._told(event.step_failure_data.error), seconds)
+
+    def _told(self, error: SerializableErrorInfo | None) -> str:
+        """An error in its own words; its class too, where it is none of ours."""
+        if error is None:
+            return "the step failed"
+        own = error.cause or error  # Dagster puts an error of its own around what a step raises
+        name, message = str(own.cls_name), own.message.strip()
+        ours = isinstance(getattr(errors, name, None), type)
+        text = message.partition(f"{name}: ")[2] if ours and f"{name}: " in message else message
+        return f"{text}\n{error.to_string()}" if self._verbose else text
+
+
+def _loaded(metadata: Mapping[str, Any]) -> Loaded:
+    """What the metadata of a materialization says in short."""
+
+    def count(name: str) -> int:
+        return int(metadata.get(f"{PREFIX}/{name}", 0))
+
+    cursors = metadata.get(f"{PREFIX}/cursors")
+    cursor = metadata.get(f"{PREFIX}/cursor", "")
+    if cursors:
+        cursor = f"{cursors['count']} cursors, up to {cursors['maximum']}"
+    return Loaded(
+        rows=metadata.get("dagster/row_count", metadata.get("dagster/partition_row_count")),
+        inserted=count("rows_inserted"),
+        updated=count("rows_updated"),
+        deleted=count("rows_deleted"),
+        requests=count("requests"),
+        cursor=str(cursor),
+    )
