@@ -19,15 +19,15 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import md5
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 import msgspec
 from filelock import FileLock, Timeout
+from xxhash import xxh3_128_hexdigest
 
 from dagster_restapi.errors import SpoolError
 from dagster_restapi.schema import Node, Recorder
@@ -38,6 +38,8 @@ SMALL_SEGMENTS = 64  # DuckDB opens a file in about 0.4 ms: more segments than t
 
 _FORMAT = 1
 _SEGMENT = re.compile(r"\d{9}-\d{4}\.ndjson")
+_LINE = b'{"%s":"%%b",%%b\n' % HASH_FIELD.encode()
+_EMPTY_LINE = b'{"%s":"%%b"%%b\n' % HASH_FIELD.encode()
 _encode = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 _decode = msgspec.json.Decoder().decode
 
@@ -61,16 +63,30 @@ class Unit:
     parts: dict[str, tuple[int, int]] = field(default_factory=dict)  # segment name -> (bytes, rows)
 
 
-def encode_record(record: Mapping[str, Any]) -> bytes:
-    """One line of a segment, without its newline: keys sorted, so that equal records give equal bytes and hashes."""
+def encode_records(records: Sequence[Mapping[str, Any]]) -> list[bytes]:
+    """The lines of a segment: keys sorted, so that equal records give equal bytes and hashes.
+
+    The hash is XXH3 of 128 bits: it tells contents apart at a tenth of MD5's cost, and nothing here needs more.
+    """
     try:
-        line = _encode(record)
+        return _hashed(map(_encode, records))
+    except UnicodeEncodeError:
+        return _hashed(map(_encode_slowly, records))
+
+
+def _hashed(lines: Iterable[bytes]) -> list[bytes]:
+    return [
+        (_LINE if len(line) > 2 else _EMPTY_LINE) % (xxh3_128_hexdigest(line).encode(), line[1:]) for line in lines
+    ]
+
+
+def _encode_slowly(record: Mapping[str, Any]) -> bytes:
+    try:
+        return _encode(record)
     except UnicodeEncodeError:  # a lone surrogate: the standard library writes it as an escape
         import json
 
-        line = json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
-    head = b'{"%s":"%s"' % (HASH_FIELD.encode(), md5(line, usedforsecurity=False).hexdigest().encode())
-    return head + (b"," + line[1:] if len(line) > 2 else b"}")
+        return json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
 
 
 class Spool:
@@ -81,6 +97,7 @@ class Spool:
         units: What earlier tries committed, by unit number.
         notes: Facts about the whole slice, kept by `note`.
         resumed: Whether an earlier try left something to go on from.
+        longest: Bytes of the longest line, at least.
     """
 
     def __init__(self, directory: Path, lock: FileLock) -> None:
@@ -89,8 +106,9 @@ class Spool:
         self.units: dict[int, Unit] = {}
         self.notes: dict[str, Any] = {}
         self.resumed = False
+        self.longest = 0
         self._recorder = Recorder()
-        self._written_version = 0
+        self._written_version = self._written_longest = 0
         self._journal: IO[bytes] | None = None
         self._mutex = threading.Lock()
 
@@ -172,6 +190,7 @@ class Spool:
         dropped: list[str] = []
         if "schema" in entry:
             self._recorder.root.merge(Node.from_json(entry["schema"]))
+        self.longest = max(self.longest, entry.get("longest", 0))
         if "note" in entry:
             self.notes.update(entry["note"])
         if "discard" in entry:
@@ -276,10 +295,13 @@ class Spool:
             if self._recorder.version != self._written_version:
                 entry["schema"] = self._recorder.root.to_json()
                 self._written_version = self._recorder.version
+            if self.longest != self._written_longest:
+                entry["longest"] = self._written_longest = self.longest
             self._append(entry)
 
-    def _observe(self, records: Iterable[Mapping[str, Any]]) -> None:
+    def _observe(self, records: list[dict[str, Any]], longest: int) -> None:
         with self._mutex:
+            self.longest = max(self.longest, longest)
             self._recorder.observe(records)
 
     # ---- reading -------------------------------------------------------------------------------------------------
@@ -357,10 +379,9 @@ class Writer:
         """Appends records; they are in the page cache when this returns, and count after `commit`."""
         if not records:
             return
-        lines = [encode_record(record) for record in records]
-        lines.append(b"")
-        block = b"\n".join(lines)
-        self._spool._observe(records)
+        lines = encode_records(records)
+        block = b"".join(lines)
+        self._spool._observe(records, longest=max(map(len, lines)))
         try:
             if self._file is None:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dagster_restapi.errors import SpoolError
 from dagster_restapi.schema import Kind, Node, Recorder, is_instant
-from dagster_restapi.spool import SMALL_SEGMENTS, Spool, encode_record, sweep
+from dagster_restapi.spool import SMALL_SEGMENTS, Spool, encode_records, sweep
 
 
 def without_hash(spool: Spool) -> list[dict]:
@@ -135,8 +135,8 @@ def test_old_spools_that_nobody_uses_are_swept(tmp_path: Path) -> None:
 
 
 def test_a_lone_surrogate_is_kept() -> None:
-    assert msgspec.json.decode(encode_record({"a": 1}))["a"] == 1
-    assert b"\\ud800" in encode_record({"a": "\ud800"})
+    assert msgspec.json.decode(encode_records([{"a": 1}])[0])["a"] == 1
+    assert [b"\\ud800" in line for line in encode_records([{"a": 1}, {"a": "\ud800"}])] == [False, True]
 
 
 json_values = st.recursive(
@@ -150,7 +150,7 @@ records = st.dictionaries(st.text(), json_values, max_size=5)
 @given(record=records)
 def test_the_hash_does_not_depend_on_the_order_of_keys(record: dict) -> None:
     turned = dict(reversed(list(record.items())))
-    assert encode_record(record) == encode_record(turned)
+    assert encode_records([record]) == encode_records([turned])
 
 
 @given(rows=st.lists(records, max_size=8), cut=st.integers(0, 8))
