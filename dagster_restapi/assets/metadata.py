@@ -9,7 +9,8 @@ import dagster as dg
 
 from dagster_restapi.assets.state import Standing
 from dagster_restapi.assets.translator import PREFIX
-from dagster_restapi.model import Column, Cursor, Fetched, LoadResult, Plan
+from dagster_restapi.config.naming import normalize
+from dagster_restapi.model import Column, Cursor, Fetched, LoadResult, Parent, Plan
 
 _CELL = 60  # characters of a value that the preview shows
 _COLUMNS = 12
@@ -25,6 +26,7 @@ def event_metadata(
     preview: Sequence[Mapping[str, Any]],
     cursors: Mapping[str, Any] | None = None,
     partition: str | None = None,
+    parent_key: dg.AssetKey | None = None,
 ) -> dict[str, Any]:
     """The metadata of one load's event. Keys: DESIGN, "Metadata of a materialization".
 
@@ -32,6 +34,7 @@ def event_metadata(
         table: schema.table of the root table.
         preview: A few rows to show, column to value; none where the preview is off.
         cursors: Count, minimum and maximum, where the cursor is one per parent key.
+        parent_key: The asset that `include_from_parent` copies columns from.
     """
     metadata: dict[str, Any] = {
         f"{PREFIX}/load_id": result.load_id,
@@ -56,6 +59,8 @@ def event_metadata(
         metadata["dagster/partition_row_count"] = result.partition_row_count
     if plan.incremental is not None:
         metadata |= _cursor_metadata(result, standing, cursors)
+    if plan.parent is not None and plan.parent.include and parent_key is not None:
+        metadata["dagster/column_lineage"] = lineage(plan, plan.parent, parent_key, result.columns)
     if plan.parent is not None:
         metadata[f"{PREFIX}/parents"] = fetched.parents or 0
         metadata[f"{PREFIX}/failed_parents"] = [dict(key) for key in fetched.failed_parents[:100]]
@@ -105,6 +110,20 @@ def table_schema(columns: Sequence[Column]) -> dg.TableSchema:
             )
             for column in columns
         ]
+    )
+
+
+def lineage(plan: Plan, parent: Parent, parent_key: dg.AssetKey, columns: Sequence[Column]) -> dg.TableColumnLineage:
+    """Which columns were copied from the parent's table."""
+    spelled = normalize if plan.table.naming == "snake_case" else str
+    here = {column.name for column in columns}
+    pairs = {spelled(f"_{parent.resource}_{name}"): spelled(name.replace(".", "__")) for name in parent.include}
+    return dg.TableColumnLineage(
+        deps_by_column={
+            name: [dg.TableColumnDep(asset_key=parent_key, column_name=source)]
+            for name, source in pairs.items()
+            if name in here
+        }
     )
 
 

@@ -171,7 +171,9 @@ class SliceRun:
         )
         stop = threading.Event()
         with spool, Session(plan.client, stop=stop, exact_decimals=_wants_decimals(plan)) as session:
-            walker = Walker(self._step.plans, session, stored=lambda child, parent: self._stored_rows(child, parent, spool))
+            walker = Walker(
+                self._step.plans, session, stored=lambda child, parent: self._stored_rows(child, parent, spool)
+            )
             fetched = Fetch(
                 walker,
                 plan,
@@ -228,6 +230,12 @@ class SliceRun:
         )
         return Frozen(rows.keys, rows.skipped_null, rows.newest_load_id)
 
+    @property
+    def _parent_key(self) -> dg.AssetKey | None:
+        parent = self._plan.parent
+        table = self._step.parents.get(parent.resource) if parent else None
+        return table.key if table else None
+
     def _parent_table(self, parent: Parent) -> tuple[Target, TablePlan]:
         table, plan = self._step.parents[parent.resource], self._step.plans[parent.resource].table
         if not root_exists(table.target, plan):
@@ -278,6 +286,7 @@ class SliceRun:
             preview=rows,
             cursors=dataclasses.asdict(summary) if summary else None,
             partition=self._part.key,
+            parent_key=self._parent_key,
         )
         return Told(metadata, result.data_version)
 

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from dagster_restapi.assets.automation import automation_condition, freshness_policy
+from dagster_restapi.http.origin import safe_url
 from dagster_restapi.model import Plan
 from dagster_restapi.secrets import redact
 
@@ -78,8 +79,17 @@ def definition_metadata(plan: Plan) -> Mapping[str, Any]:
     if plan.endpoint is not None:
         metadata[f"{PREFIX}/endpoint"] = redact(plan.endpoint.path or "")
         metadata[f"{PREFIX}/method"] = plan.endpoint.method
+        metadata["dagster/uri"] = _uri(plan.client.base_url, plan.endpoint.path or "")
     if plan.incremental is not None:
         metadata[f"{PREFIX}/cursor_path"] = plan.incremental.cursor_path
     if plan.parent is not None:
         metadata[f"{PREFIX}/parent"] = plan.parent.resource
     return metadata
+
+
+def _uri(base_url: str, path: str) -> str:
+    """The endpoint's address as it is written, placeholders included; without user and password."""
+    whole = (
+        path if path.startswith(("http:", "https:")) or not base_url else f"{base_url.rstrip('/')}/{path.lstrip('/')}"
+    )
+    return redact(safe_url(whole))

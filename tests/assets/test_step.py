@@ -219,3 +219,57 @@ def test_the_event_tells(house: Any, part: str) -> None:
 def test_the_spool_is_gone_after_a_load(house: Any) -> None:
     house.load("users")
     assert list(house.database.parent.glob("*.spool/*")) == []
+
+
+def test_columns_from_the_parent_have_their_lineage(house: Any) -> None:
+    told = house.load("repositories", "issues", "comments")
+    lineage = told["dagster/column_lineage"].deps_by_column
+    assert {name: [(dep.asset_key.path, dep.column_name) for dep in deps] for name, deps in lineage.items()} == {
+        "_issues_title": [(["issues"], "title")]
+    }
+
+
+def test_the_definition_says_what_the_resource_will_do(house: Any) -> None:
+    issues = next(asset for asset in house.assets() if asset.key.path == ["issues"])
+    metadata = {
+        key.removeprefix("dagster_restapi/"): value for key, value in issues.metadata_by_key[issues.key].items()
+    }
+    assert metadata["dagster/uri"] == f"{house.api.url}/repositories/{{resources.repositories.name}}/issues"
+    assert (metadata["disposition"], metadata["primary_key"], metadata["method"]) == ("merge", ["id"], "GET")
+    assert (metadata["cursor_path"], metadata["parent"]) == ("updated_at", "repositories")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["pd.DataFrame", "pl.DataFrame", "pl.LazyFrame", "pa.Table", "pa.RecordBatchReader", "duckdb.DuckDBPyRelation"],
+)
+def test_other_assets_take_tables_as_they_like_and_store_frames_beside_them(house: Any, kind: str) -> None:
+    import duckdb
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    wanted = eval(kind, {"pd": pd, "pl": pl, "pa": pa, "duckdb": duckdb})
+    seen = []
+
+    def take(users):
+        assert isinstance(users, wanted)
+        frame = users.collect() if kind == "pl.LazyFrame" else users
+        frame = frame.read_all() if kind == "pa.RecordBatchReader" else frame
+        seen.append(len(frame))
+        return frame
+
+    take.__annotations__ = {"users": wanted}
+    copy = dg.asset(name="copied", ins={"users": dg.AssetIn(metadata={"columns": ["id", "login"]})})(take)
+    result = dg.materialize(
+        [*house.assets(), copy],
+        selection=dg.AssetSelection.assets("users", "copied"),
+        instance=house.instance,
+        resources={"io_manager": house.io_manager()},
+    )
+    assert result.success
+    users = house.api.tracker.listing("users")
+    assert seen == [len(users)]
+    assert house.query("SELECT id, login FROM tracker.copied ORDER BY id") == [
+        (row["id"], row["login"]) for row in users
+    ]
