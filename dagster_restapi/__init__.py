@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager
     from dagster_restapi.assets.resource import RestApiResource
     from dagster_restapi.assets.run_config import RestApiRunConfig
+    from dagster_restapi.assets.sensors import build_rest_api_sensor, new_materializations
     from dagster_restapi.assets.translator import RestApiTranslator, RestApiTranslatorData
     from dagster_restapi.config.auth import register_auth
     from dagster_restapi.config.paginators import register_paginator
@@ -30,8 +31,10 @@ _HOMES = {
     "RestClient": "http.client",
     "build_rest_api_assets": "assets.factory",
     "build_rest_api_definitions": "assets.factory",
+    "build_rest_api_sensor": "assets.sensors",
     "check_connection": "extract.check",
     "iter_records": "extract.preview",
+    "new_materializations": "assets.sensors",
     "register_auth": "config.auth",
     "register_paginator": "config.paginators",
 }
@@ -48,8 +51,10 @@ __all__ = [
     "RestClient",
     "build_rest_api_assets",
     "build_rest_api_definitions",
+    "build_rest_api_sensor",
     "check_connection",
     "iter_records",
+    "new_materializations",
     "register_auth",
     "register_paginator",
 ]
