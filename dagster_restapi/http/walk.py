@@ -14,7 +14,7 @@ import msgspec
 from dagster_restapi.config import paginators as settings
 from dagster_restapi.config.jsonpath import MISSING
 from dagster_restapi.errors import PagingError
-from dagster_restapi.http.circles import Trail, fingerprint
+from dagster_restapi.http.circles import Trail, fingerprint, fingerprint_of_page
 from dagster_restapi.http.detect import detect_paginator, detect_total
 from dagster_restapi.http.paginators import Ahead, End, PageFacts, Paginator, State, Total, build, read_number
 from dagster_restapi.http.select import Choice, Selection, select
@@ -227,7 +227,7 @@ class _Arrived:
     def content(self) -> str | None:
         """Fingerprint of the records; None without any, or where pages may repeat."""
         records = self.selection.records
-        return fingerprint(records) if records and self.paginator.repeated_page == "fail" else None
+        return fingerprint_of_page(records) if records and self.paginator.repeated_page == "fail" else None
 
     def page(self, memory: _Memory | None) -> Page:
         position, items = self.position, self.selection.items
