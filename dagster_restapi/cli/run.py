@@ -19,7 +19,7 @@ from dagster_restapi.assets.factory import build_rest_api_assets
 from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager
 from dagster_restapi.assets.translator import PREFIX
 from dagster_restapi.cli.output import Output
-from dagster_restapi.cli.screen import Loaded, Screen
+from dagster_restapi.cli.screen import INTERRUPTED, Loaded, Screen
 from dagster_restapi.config.plan import plan as make_plans
 from dagster_restapi.config.source import RestApiConfig
 from dagster_restapi.errors import ConfigError
@@ -196,6 +196,8 @@ class _Handler(logging.Handler):
             return "the step failed"
         own = error.cause or error  # Dagster puts an error of its own around what a step raises
         name, message = str(own.cls_name), own.message.strip()
+        if name in ("Cancelled", "KeyboardInterrupt", "DagsterExecutionInterruptedError"):
+            return INTERRUPTED
         ours = isinstance(getattr(errors, name, None), type)
         text = message.partition(f"{name}: ")[2] if ours and f"{name}: " in message else message
         return f"{text}\n{error.to_string()}" if self._verbose else text

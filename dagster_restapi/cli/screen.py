@@ -15,6 +15,8 @@ from dagster_restapi.extract.progress import Progress
 _COLUMNS = ("resource", "result", "rows", "new", "changed", "gone", "requests", "cursor", "seconds")
 _STYLES = {"loaded": "green", "failed": "bold red", "skipped": "yellow"}
 
+INTERRUPTED = "interrupted; the next run goes on with what is fetched already"
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -98,8 +100,9 @@ class Screen:
             self._output.table(_COLUMNS, rows, right=numbers, styles=_STYLES)
         for name, error in self._errors.items():
             self._output.note(f"{name}: {error}", "red")
-        if skipped and self._errors:
-            self._output.note(f"skipped, since a resource before it failed: {', '.join(skipped)}", "yellow")
+        if skipped:
+            reason = "since a resource before it failed" if self._errors else INTERRUPTED
+            self._output.note(f"skipped, {reason}: {', '.join(skipped)}", "yellow")
         return 1 if self._errors or skipped else 0
 
     def _end(self, name: str, *cells: object) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -158,6 +162,22 @@ def test_events_go_to_the_instance_of_dagster_home(
     assert event is not None
     assert event.asset_materialization is not None
     assert event.asset_materialization.metadata["dagster_restapi/requests"].value == 3
+
+
+def test_an_interrupted_run_says_so_and_leaves_the_tables(sample_api: SampleApi, tracker: str) -> None:
+    sample_api.latency = 0.5
+    script = "from dagster_restapi.cli.main import main; main()"
+    command = [sys.executable, "-c", script, "run", tracker, "--select", "events"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not sample_api.paths() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "interrupted" in err or "Aborted" in err
+    assert "Traceback" not in err
+    assert "loaded" not in out
 
 
 # ---- state -----------------------------------------------------------------------------------------------------------
