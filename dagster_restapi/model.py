@@ -150,6 +150,7 @@ class Fetched:
     cursor_value: str | int | float | None = None  # where the cursor moves to; None: it stays
     cursor_kind: Literal["instant", "date", "number", "text"] | None = None
     complete: bool = True  # False: the tables may take the rows, the cursor must not move
+    whole: bool = True  # whether all there is was asked for, so that a row that did not come is gone
     out_of_range: int = 0  # rows that an inclusive API sent from outside the window
     without_cursor: int = 0  # rows kept or dropped by `on_cursor_value_missing`
     parents: int | None = None  # distinct parent keys asked

@@ -59,8 +59,8 @@ def stand(
         return Standing(newest.cursor, "ledger", newest, told=True, wipe=wipe)
     if full_refresh:
         return Standing(None, "full_refresh", newest, rebuild=True, wipe=wipe)
-    if newest is None or not table_exists:
-        return Standing(None, "initial", newest, rebuild=newest is not None, wipe=wipe)
+    if newest is None or not table_exists:  # a table without a ledger row: what it holds would come a second time
+        return Standing(None, "initial", newest, rebuild=newest is not None or table_exists, wipe=wipe)
     if wipe is not None and wipe != newest.wipe:
         return Standing(None, "wiped", newest, rebuild=True, wipe=wipe)
     if newest.load_id == event_load:

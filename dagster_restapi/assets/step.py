@@ -228,7 +228,7 @@ class SliceRun:
             also=newest.failed_parents if newest and since else (),
             cursors_of=self._asset if self._plan.incremental and not standing.rebuild else None,
         )
-        return Frozen(rows.keys, rows.skipped_null, rows.newest_load_id)
+        return Frozen(rows.keys, rows.skipped_null, rows.newest_load_id, whole=since is None)
 
     @property
     def _parent_key(self) -> dg.AssetKey | None:

@@ -217,6 +217,7 @@ class Fetch:
                 "keys": frozen.keys,
                 "skipped": frozen.skipped_null,
                 "load_id": frozen.load_id,
+                "whole": frozen.whole,
                 "family": max(1, min(_BLOCK, frozen.keys // (self._plan.concurrency * 32))),
             }
         )
@@ -373,13 +374,15 @@ class Fetch:
         furthest = self._cursor_moves_to(all_facts)
         ranked = None if furthest is None else rank(furthest)
         failed = tuple(self._failed())
+        complete = all(facts.complete for facts in all_facts)
         return Fetched(
             load_id=self._spool.load_id,
             rows=self._spool.rows,
             pages=sum(facts.pages for facts in all_facts),
             cursor_value=furthest,
             cursor_kind=ranked.kind if ranked else None,
-            complete=all(facts.complete for facts in all_facts),
+            complete=complete,
+            whole=complete and not failed and parents.get("whole", True) and self._asks_for_everything,
             out_of_range=sum(facts.out_of_range for facts in all_facts),
             without_cursor=sum(facts.without_cursor for facts in all_facts),
             parents=parents.get("keys"),
@@ -389,6 +392,10 @@ class Fetch:
             warnings=self._warnings(all_facts),
             **self._spool.notes["spent"],
         )
+
+    @property
+    def _asks_for_everything(self) -> bool:
+        return self._plan.incremental is None and self._slice.max_pages is None
 
     def _cursor_moves_to(self, all_facts: list[Facts]) -> Any:
         """The furthest value that a complete walk on from the cursor saw; None: the cursor stays where it is."""

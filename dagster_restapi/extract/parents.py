@@ -59,11 +59,13 @@ class Frozen:
         keys: Distinct keys written.
         skipped_null: Rows left out because a part of their key was null.
         load_id: The newest load of a parent that has a table.
+        whole: Whether these are all rows of the parent, and not only those that changed.
     """
 
     keys: int
     skipped_null: int
     load_id: str | None = None
+    whole: bool = True
 
 
 def freeze_parents(records: Iterable[Mapping[str, Any]], parent: Parent, path: Path, where: str) -> Frozen:

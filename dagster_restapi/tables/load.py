@@ -90,7 +90,7 @@ class _Request:
     def snapshot(self) -> bool:
         """Whether the spool holds everything that the slice has, so that absence means deletion."""
         by_hand = self.slice_.by_hand or self.slice_.max_pages is not None
-        return self.plan.cursor_path is None and self.fetched.complete and not by_hand
+        return self.plan.cursor_path is None and self.fetched.complete and self.fetched.whole and not by_hand
 
     @property
     def cursor_after(self) -> Cursor | None:

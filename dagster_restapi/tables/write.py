@@ -167,10 +167,10 @@ class _Writer:
         """An empty answer does not wipe a table without partitions, unless the plan says so."""
         counts = self._counts
         replaces = self._job.replaces or self._plan.disposition == "replace"
-        if counts.staged or not self._job.keep_if_empty or not (replaces or self._job.snapshot):
+        retires = self._plan.disposition == "merge" and self._plan.strategy == "scd2" and self._job.snapshot
+        if counts.staged or not self._job.keep_if_empty or not (replaces or retires):
             return False
         if counts.before:
-            counts.unchanged = counts.before
             counts.warnings.append(
                 f"the answer was empty: {counts.before} rows were kept (`allow_empty: true` would have removed them)"
             )

@@ -273,3 +273,32 @@ def test_other_assets_take_tables_as_they_like_and_store_frames_beside_them(hous
     assert house.query("SELECT id, login FROM tracker.copied ORDER BY id") == [
         (row["id"], row["login"]) for row in users
     ]
+
+
+def test_a_child_with_no_changed_parent_asks_nothing_and_changes_nothing(house: Any) -> None:
+    house.run("repositories", "issues", "comments")
+    house.run("issues")
+    house.api.forget_log()
+    told = house.load("comments")
+    assert (told["requests"], told["rows_loaded"], house.api.paths()) == (0, 0, [])
+    assert "warnings" not in told
+
+
+def test_history_of_parents_that_were_not_asked_stays_open(house: Any) -> None:
+    comments = resource(house, "comments")
+    comments["write_disposition"] = {"disposition": "merge", "strategy": "scd2"}
+    house.run("repositories", "issues", "comments")
+    house.api.tracker.touch("issues", 7, {"title": "edited"})
+    house.run("issues", "comments")
+    active = house.query("SELECT count(*) FROM tracker.comments WHERE _restapi_valid_to IS NULL")
+    assert active == [(len(house.api.tracker.listing("comments")),)]
+
+
+def test_a_table_without_its_ledger_row_is_rebuilt_not_doubled(house: Any) -> None:
+    house.load("events")
+    import duckdb
+
+    with duckdb.connect(str(house.database)) as connection:
+        connection.execute("DELETE FROM tracker._restapi_loads")
+    told = house.load("events")
+    assert told["dagster/row_count"] == len(house.api.tracker.listing("events"))
