@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dagster_restapi.assets.checks import RowCountBounds, build_rest_api_checks
     from dagster_restapi.assets.component import RestApiComponent
     from dagster_restapi.assets.factory import build_rest_api_assets, build_rest_api_definitions
     from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager
@@ -29,7 +30,9 @@ _HOMES = {
     "RestApiTranslator": "assets.translator",
     "RestApiTranslatorData": "assets.translator",
     "RestClient": "http.client",
+    "RowCountBounds": "assets.checks",
     "build_rest_api_assets": "assets.factory",
+    "build_rest_api_checks": "assets.checks",
     "build_rest_api_definitions": "assets.factory",
     "build_rest_api_sensor": "assets.sensors",
     "check_connection": "extract.check",
@@ -49,7 +52,9 @@ __all__ = [
     "RestApiTranslator",
     "RestApiTranslatorData",
     "RestClient",
+    "RowCountBounds",
     "build_rest_api_assets",
+    "build_rest_api_checks",
     "build_rest_api_definitions",
     "build_rest_api_sensor",
     "check_connection",
