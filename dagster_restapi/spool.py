@@ -75,9 +75,7 @@ def encode_records(records: Sequence[Mapping[str, Any]]) -> list[bytes]:
 
 
 def _hashed(lines: Iterable[bytes]) -> list[bytes]:
-    return [
-        (_LINE if len(line) > 2 else _EMPTY_LINE) % (xxh3_128_hexdigest(line).encode(), line[1:]) for line in lines
-    ]
+    return [(_LINE if len(line) > 2 else _EMPTY_LINE) % (xxh3_128_hexdigest(line).encode(), line[1:]) for line in lines]
 
 
 def _encode_slowly(record: Mapping[str, Any]) -> bytes:
