@@ -26,7 +26,7 @@ from dagster_restapi.tables.types import (
     widen,
 )
 
-SYSTEM_ROOT = {"_restapi_load_id": "VARCHAR", "_restapi_row_hash": "VARCHAR", "_restapi_id": "VARCHAR"}
+SYSTEM_ROOT = {"_restapi_load_id": "VARCHAR", "_restapi_row_hash": "UUID", "_restapi_id": "VARCHAR"}
 SYSTEM_CHILD = {
     "_restapi_load_id": "VARCHAR",
     "_restapi_id": "VARCHAR",
@@ -35,6 +35,8 @@ SYSTEM_CHILD = {
     "_restapi_index": "BIGINT",
 }
 PARTITION = "_restapi_partition"
+# Digests do not compress, and trying costs half of the time for which the file is locked.
+_STORED = {"_restapi_id": " USING COMPRESSION uncompressed"}
 TablePath = tuple[Path, ...]
 
 
@@ -266,7 +268,7 @@ class _Evolver:
         if not shape.path and self._plan.disposition == "merge" and self._plan.strategy == "scd2":
             system |= {self._plan.valid_from: "TIMESTAMPTZ", self._plan.valid_to: "TIMESTAMPTZ"}
         names = self._column_names(shape, name, system)
-        source = f"{self._database}.{self._staged.tables[shape.path]}"
+        source = self._staged.sources[shape.path].replace("{}", self._database)
         table = Written(name, shape.path, source, {}, {})
         if have is None:
             self._create(shape, name, names, system)
@@ -320,7 +322,7 @@ class _Evolver:
 
     def _create(self, shape: Shape, name: str, names: list[str], system: dict[str, str]) -> None:
         columns = {column: field.type for column, field in zip(names, shape.fields, strict=True)} | system
-        kinds = listing(f"{quote(column)} {kind}" for column, kind in columns.items())
+        kinds = listing(f"{quote(column)} {kind}{_STORED.get(column, '')}" for column, kind in columns.items())
         self._connection.execute(f"CREATE TABLE {self._space.table(name)} ({kinds})")
         self._known.columns[name] = columns
         for column, field_ in zip(names, shape.fields, strict=True):

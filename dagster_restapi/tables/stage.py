@@ -20,8 +20,9 @@ from dagster_restapi.tables.shape import Path as KeyPath
 from dagster_restapi.tables.sql import listing, literal, quote
 from dagster_restapi.tables.types import key_text
 
-_OBJECT_BYTES = 16 * 2**20  # DuckDB's own limit for one record; buffers grow with it
+_OBJECT_BYTES = 16 * 2**20  # DuckDB's own limit for one record; its buffers grow with it
 _FIRST_INSTANT, _END_OF_CALENDAR = "'0001-01-01 00:00:00+00'", "'10000-01-01 00:00:00+00'"
+_SLOW_TO_WRITE = "fsst,dict_fsst,zstd"  # worth it in a file that stays
 FILE = "stage.duckdb"
 
 
@@ -33,7 +34,7 @@ class Staged:
     `_ord`), `_id`, `_parent_id`, `_root_id`, `_index`; and `c0`, `c1`, … in the order of the shape's fields.
 
     Attributes:
-        tables: Name in the scratch file of each table with rows or columns, by table path.
+        sources: Each table's rows as SQL, by table path; `{}` stands for the name that the file is attached under.
         rows: Rows per table path, after twins were removed.
         twins: Rows left out because a later one of the same load has the same key.
     """
@@ -41,7 +42,7 @@ class Staged:
     path: Path
     shape: Shape
     keys: Keys
-    tables: dict[tuple[KeyPath, ...], str]
+    sources: dict[tuple[KeyPath, ...], str]
     rows: dict[tuple[KeyPath, ...], int]
     twins: int
     seconds: float
@@ -71,7 +72,8 @@ def stage(spool: Spool, plan: TablePlan, *, memory_limit: str, partition: str | 
                 break
             refused |= more
         rows = {table: stager.count(name) for table, name in stager.names.items()}
-    return Staged(path, shapes.root, keys, stager.names, rows, stager.twins, time.monotonic() - started)
+    sources = {table: f"{{}}.{name}" for table, name in stager.names.items()} | {(): stager.rooted("{}.")}
+    return Staged(path, shapes.root, keys, sources, rows, stager.twins, time.monotonic() - started)
 
 
 def remove(path: Path) -> None:
@@ -87,6 +89,8 @@ def _scratch(path: Path, memory_limit: str) -> Iterator[duckdb.DuckDBPyConnectio
         with duckdb.connect(str(path), config={"memory_limit": memory_limit}) as connection:
             path.chmod(0o600)
             connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET preserve_insertion_order = true")  # a row's number is its place in the spool
+            connection.execute(f"SET disabled_compression_methods = '{_SLOW_TO_WRITE}'")
             yield connection
     except duckdb.Error as error:
         fault = str(error)
@@ -116,6 +120,7 @@ class _Stager:
     ) -> None:
         self._connection, self._spool, self._plan, self._layout, self._keys = connection, spool, plan, shapes, keys
         self._scope = scope
+        self._ordered = False  # whether `_ord` is stored: rows were removed, so that their numbers say nothing
         self.names = {shape.path: f"t{number}" for number, shape in enumerate(shapes.root.walk())}
         self.twins = 0
 
@@ -129,6 +134,16 @@ class _Stager:
         self._remove_twins()
         self._tell_twins_apart()
         return self._children(root)
+
+    def rooted(self, database: str = "") -> str:
+        """The staged root with `_ord` and `_id`. What a row number gives need not be stored, or cost a thread."""
+        source = f"{database}t0"
+        if not self._ordered:
+            source = f"(SELECT rowid AS _ord, * FROM {source})"
+        if not self._keys.identity:
+            identity = f"md5('[\"{self._spool.load_id}\",\"' || _ord || '\"]') AS _id"
+            source = f"(SELECT *, {identity} FROM {source})"
+        return source
 
     def count(self, name: str) -> int:
         """Rows of a staged table."""
@@ -149,7 +164,7 @@ class _Stager:
             )
             return f"(SELECT {listing(empty)} WHERE false)"
         files = "[" + listing(literal(str(segment.path)) for segment in segments) + "]"
-        size = f"maximum_object_size = {self._object_bytes()}"
+        size = f"maximum_object_size = {max(_OBJECT_BYTES, self._spool.longest + 1)}"
         if columns is None:
             objects = f"read_ndjson_objects({files}, {size})"
             return (
@@ -159,27 +174,14 @@ class _Stager:
         types = "{" + listing(f"{literal(key)}: {literal(kind)}" for key, kind in kinds.items()) + "}"
         return f"read_json({files}, format = 'newline_delimited', columns = {types}, {size})"
 
-    def _object_bytes(self) -> int:
-        """The longest that a record may be; buffers grow with it, so it is looked up only where it may be large."""
-        suspects = [segment for segment in self._spool.segments() if segment.bytes > _OBJECT_BYTES]
-        longest = _OBJECT_BYTES
-        for segment in suspects:
-            if segment.bytes // segment.rows < _OBJECT_BYTES // 64:
-                continue  # a segment of many short records
-            with segment.path.open("rb") as lines:
-                longest = max(longest, *(len(line) for line in lines))
-        return longest + 1
-
     def _root_columns(self) -> list[str]:
-        ordinal = "row_number() OVER () - 1"
-        parts = [literal(self._plan.resource)]
+        columns = [f"CAST({HASH_FIELD} AS UUID) AS _hash"]
         if self._keys.identity:
-            parts += [literal(self._scope)] if self._scope is not None else []
-            parts += [key_text(field.sql, field.type) for field in self._keys.identity]
-        else:
-            parts = [literal(self._spool.load_id), f"CAST({ordinal} AS VARCHAR)"]
-        identity = f"md5(CAST(to_json([{listing(parts)}]) AS VARCHAR))"
-        return [f"{ordinal} AS _ord", f"{identity} AS _id", f"{HASH_FIELD} AS _hash"]
+            parts = [self._plan.resource] + ([self._scope] if self._scope is not None else [])
+            first = literal("".join(f"{json.dumps(part, ensure_ascii=False)}," for part in parts))
+            rest = " || ',' || ".join(_quoted(field) for field in self._keys.identity)
+            columns.append(f"md5('[' || {first} || {rest} || ']') AS _id")
+        return columns
 
     def _create(self, shape: Shape, system: list[str], source: str) -> frozenset[tuple[tuple[KeyPath, ...], KeyPath]]:
         name = self.names[shape.path]
@@ -250,13 +252,15 @@ class _Stager:
         self.twins = int(row[0])
         if not self.twins:
             return
-        order = "_ord DESC"
+        order = "rowid DESC"
         if self._keys.dedup_sort:
             field, direction = self._keys.dedup_sort
             order = f"{self._column(field)} {direction} NULLS LAST, {order}"
-        self._connection.execute(
-            f"DELETE FROM t0 WHERE _ord NOT IN (SELECT first(_ord ORDER BY {order}) FROM t0 GROUP BY {groups})"
-        )
+        kept = f"SELECT first(rowid ORDER BY {order}) FROM t0 GROUP BY {groups}"
+        self._connection.execute(f"CREATE TABLE kept AS SELECT rowid AS _ord, * FROM t0 WHERE rowid IN ({kept})")
+        self._connection.execute("DROP TABLE t0")
+        self._connection.execute("ALTER TABLE kept RENAME TO t0")
+        self._ordered = True
 
     def _tell_twins_apart(self) -> None:
         """Rows that stay although they have the same key: their children must not be mixed."""
@@ -266,18 +270,26 @@ class _Stager:
         assert row is not None
         if row[0]:
             self._connection.execute(
-                "UPDATE t0 SET _id = md5(_id || ',' || _ord) WHERE _ord NOT IN (SELECT min(_ord) FROM t0 GROUP BY _id)"
+                "UPDATE t0 SET _id = md5(_id || ',' || rowid) "
+                "WHERE rowid NOT IN (SELECT min(rowid) FROM t0 GROUP BY _id)"
             )
 
     # ---- child tables ------------------------------------------------------------------------------------------------
     def _children(self, shape: Shape) -> frozenset[tuple[tuple[KeyPath, ...], KeyPath]]:
-        parent = self.names[shape.path]
+        parent = self.names[shape.path] if shape.path else self.rooted()
         for number, branch in enumerate(shape.branches):
             refused = self._create(branch.table, _child_columns(branch), _unnested(shape, parent, number))
             refused = refused or self._children(branch.table)
             if refused:
                 return refused
         return frozenset()
+
+
+def _quoted(field: Field) -> str:
+    """A key's text as a JSON string."""
+    text = key_text(field.sql, field.type)
+    text = f"CAST(to_json({text}) AS VARCHAR)" if field.type == "VARCHAR" else f"'\"' || {text} || '\"'"
+    return f"coalesce({text}, 'null')"
 
 
 def _unnested(shape: Shape, parent: str, number: int) -> str:

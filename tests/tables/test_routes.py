@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dagster_restapi.model import TablePlan
 from dagster_restapi.tables.target import Target
 
-EXAMPLES = int(os.environ.get("RESTAPI_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("RESTAPI_EXAMPLES", "4"))
 _scalars = st.one_of(
     st.none(),
     st.booleans(),

@@ -180,3 +180,8 @@ def test_two_assets_cannot_share_a_table(loads: Any) -> None:
     loads(plan, [{"x": 1}], asset="one/t")
     with pytest.raises(TableError, match="belongs to the asset one/t"):
         loads(plan, [{"x": 1}], asset="two/t")
+
+
+def test_a_record_larger_than_duckdbs_default_limit_loads(loads: Any) -> None:
+    loads(TablePlan(resource="t", table="t"), [{"v": "x" * 20_000_000}, {"v": "y"}])
+    assert loads.rows("t", "length(v)") == [(1,), (20_000_000,)]

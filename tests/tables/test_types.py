@@ -15,14 +15,12 @@ from dagster_restapi.model import TablePlan
 PLAN = TablePlan(resource="things", table="things")
 
 
-@pytest.mark.parametrize(
-    ("value", "kind"),
-    [(2**53 + 1, "BIGINT"), (2**63, "HUGEINT"), (2**64, "HUGEINT"), (2**70, "HUGEINT"), (-(2**127), "HUGEINT")],
-)
-def test_integers_are_exact_beside_nulls(loads: Any, value: int, kind: str) -> None:
-    loads(PLAN, [{"n": value}, {"n": None}, {"n": 1}, {}])
-    assert loads.types("things") == {"n": kind}
-    assert {row[0] for row in loads.rows("things", "n")} == {value, 1, None}
+def test_integers_are_exact_beside_nulls(loads: Any) -> None:
+    values = {"a": 2**53 + 1, "b": 2**63 - 1, "c": 2**63, "d": 2**64, "e": 2**70, "f": -(2**127)}
+    loads(PLAN, [values, dict.fromkeys(values), dict.fromkeys(values, 1), {}])
+    assert set(loads.types("things").values()) == {"BIGINT", "HUGEINT"}
+    for name, value in values.items():
+        assert {row[0] for row in loads.rows("things", name)} == {value, 1, None}
 
 
 def test_integers_beyond_int128_keep_their_digits_as_text(loads: Any) -> None:
@@ -39,35 +37,31 @@ def test_a_column_of_nulls_takes_the_type_of_its_first_value(loads: Any) -> None
     assert result.schema_changes == ("things.n VARCHAR -> HUGEINT",)
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "kind", "values"),
-    [
-        (1, 2.5, "DOUBLE", {1.0, 2.5}),
-        (2**53 + 1, 2.5, "VARCHAR", {str(2**53 + 1), "2.5"}),
-        (2**70, 2.5, "VARCHAR", {str(2**70), "2.5"}),
-        (1, "x", "VARCHAR", {"1", "x"}),
-        (1.0, "x", "VARCHAR", {"1", "x"}),
-        (1e300, "x", "VARCHAR", {"1e+300", "x"}),
-        (True, 1, "VARCHAR", {"true", "1"}),
-        (1, 2**64, "HUGEINT", {1, 2**64}),
-        (2**64, 2**127, "VARCHAR", {str(2**64), str(2**127)}),
-        ("2024-01-01T00:00:00Z", 5, "VARCHAR", {"2024-01-01T00:00:00Z", "5"}),
-        ("007", 7, "VARCHAR", {"007", "7"}),
-        (False, "no", "VARCHAR", {"false", "no"}),
-    ],
-)
-def test_two_kinds_widen_to_one_column_over_every_route(
-    loads: Any, first: object, second: object, kind: str, values: set[object]
-) -> None:
-    for name, order in (("a", (first, second)), ("b", (second, first))):
-        apart = TablePlan(resource=f"{name}_apart", table=f"{name}_apart")
-        at_once = TablePlan(resource=f"{name}_once", table=f"{name}_once")
-        for value in order:
-            loads(apart, [{"v": value}])
-        loads(at_once, [{"v": value} for value in order])
-        for table in (apart.table, at_once.table):
-            assert loads.types(table) == {"v": kind}
-            assert {row[0] for row in loads.rows(table, "v")} == values
+PAIRS: list[tuple[object, object, str, set[object]]] = [
+    (1, 2.5, "DOUBLE", {1.0, 2.5}),
+    (2**53 + 1, 2.5, "VARCHAR", {str(2**53 + 1), "2.5"}),
+    (2**70, 2.5, "VARCHAR", {str(2**70), "2.5"}),
+    (1, "x", "VARCHAR", {"1", "x"}),
+    (1.0, "x", "VARCHAR", {"1", "x"}),
+    (1e300, "x", "VARCHAR", {"1e+300", "x"}),
+    (True, 1, "VARCHAR", {"true", "1"}),
+    (1, 2**64, "HUGEINT", {1, 2**64}),
+    (2**64, 2**127, "VARCHAR", {str(2**64), str(2**127)}),
+    ("2024-01-01T00:00:00Z", 5, "VARCHAR", {"2024-01-01T00:00:00Z", "5"}),
+    ("007", 7, "VARCHAR", {"007", "7"}),
+    (False, "no", "VARCHAR", {"false", "no"}),
+]
+
+
+@pytest.mark.parametrize("way", [1, -1])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_two_kinds_widen_to_one_column_over_every_route(loads: Any, way: int, at_once: bool) -> None:
+    records = [{f"c{number}": pair[side] for number, pair in enumerate(PAIRS)} for side in (0, 1)][::way]
+    for batch in [records] if at_once else [records[:1], records[1:]]:
+        loads(PLAN, batch)
+    assert loads.types("things") == {f"c{number}": kind for number, (_, _, kind, _) in enumerate(PAIRS)}
+    for number, (_, _, _, values) in enumerate(PAIRS):
+        assert {row[0] for row in loads.rows("things", f"c{number}")} == values
 
 
 def test_only_date_times_that_fit_become_time_stamps(loads: Any) -> None:
@@ -114,6 +108,7 @@ def test_a_number_that_is_text_stays_apart_from_a_number(loads: Any) -> None:
     assert [row[0] for row in loads.rows("things", "v", order="rowid")] == ["1.50", "1.5", "1e+17", "1e17"]
 
 
+EXACT = "12345678901234567890.123456789"
 HINTED: list[tuple[dict[str, Any], Any, str, Any]] = [
     ({"data_type": "text"}, 12, "VARCHAR", "12"),
     ({"data_type": "bigint"}, "12", "BIGINT", 12),
@@ -122,7 +117,7 @@ HINTED: list[tuple[dict[str, Any], Any, str, Any]] = [
     ({"data_type": "bool"}, "true", "BOOLEAN", True),
     ({"data_type": "date"}, "2024-05-06", "DATE", date(2024, 5, 6)),
     ({"data_type": "decimal", "precision": 10, "scale": 2}, "12.30", "DECIMAL(10,2)", Decimal("12.30")),
-    ({"data_type": "decimal"}, "12345678901234567890.123456789", "DECIMAL(38,9)", None),
+    ({"data_type": "decimal"}, EXACT, "DECIMAL(38,9)", Decimal(EXACT)),
     ({"data_type": "wei"}, str(10**30), "DECIMAL(38,0)", Decimal(10**30)),
     ({"data_type": "json"}, {"a": [1]}, "JSON", '{"a":[1]}'),
     ({"data_type": "timestamp", "timezone": False}, "2024-01-01T02:00:00+02:00", "TIMESTAMP", datetime(2024, 1, 1)),
@@ -131,13 +126,13 @@ HINTED: list[tuple[dict[str, Any], Any, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("hint", "value", "kind", "stored"), HINTED)
-def test_a_hint_sets_the_type(loads: Any, hint: dict[str, Any], value: object, kind: str, stored: object) -> None:
-    plan = TablePlan(resource="things", table="things", hints={"v": ColumnHint(**hint)})
-    loads(plan, [{"v": value}, {"v": None}])
-    assert loads.types("things") == {"v": kind}
-    expected = Decimal("12345678901234567890.123456789") if stored is None else stored
-    assert loads.rows("things", "v", order="v NULLS LAST") == [(expected,), (None,)]
+def test_a_hint_sets_the_type(loads: Any) -> None:
+    hints = {f"c{number}": ColumnHint(**hint) for number, (hint, _, _, _) in enumerate(HINTED)}
+    plan = TablePlan(resource="things", table="things", hints=hints)
+    loads(plan, [{f"c{number}": value for number, (_, value, _, _) in enumerate(HINTED)}, dict.fromkeys(hints)])
+    assert loads.types("things") == {f"c{number}": kind for number, (_, _, kind, _) in enumerate(HINTED)}
+    [row] = loads.rows("things", ", ".join(hints), order="c0 LIMIT 1")
+    assert row == tuple(stored for _, _, _, stored in HINTED)
 
 
 @pytest.mark.parametrize(
