@@ -13,6 +13,7 @@ does not mention is cut off or deleted when the spool is opened again.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -37,10 +38,12 @@ SEGMENT_BYTES = 64 * 2**20
 SMALL_SEGMENTS = 64  # DuckDB opens a file in about 0.4 ms: more segments than this are joined when the spool is sealed
 
 _FORMAT = 1
+_LONE = re.compile("[\ud800-\udfff]")
 _SEGMENT = re.compile(r"\d{9}-\d{4}\.ndjson")
 _LINE = b'{"%s":"%%b",%%b\n' % HASH_FIELD.encode()
 _EMPTY_LINE = b'{"%s":"%%b"%%b\n' % HASH_FIELD.encode()
-_encode = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
+# Decimals are texts: DuckDB reads every JSON number with a fraction as a DOUBLE before it becomes a DECIMAL.
+_encode = msgspec.json.Encoder(order="sorted", decimal_format="string").encode
 _decode = msgspec.json.Decoder().decode
 
 
@@ -81,10 +84,9 @@ def _hashed(lines: Iterable[bytes]) -> list[bytes]:
 def _encode_slowly(record: Mapping[str, Any]) -> bytes:
     try:
         return _encode(record)
-    except UnicodeEncodeError:  # a lone surrogate: the standard library writes it as an escape
-        import json
-
-        return json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # a lone surrogate, which neither UTF-8 nor DuckDB can hold: its escape stays, as text
+        text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+        return _LONE.sub(lambda match: f"\\\\u{ord(match[0]):04x}", text).encode()
 
 
 class Spool:

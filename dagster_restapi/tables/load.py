@@ -376,7 +376,7 @@ def read_back(row: LedgerRow) -> LoadResult:
 
 def _failed(fault: str, request: _Request) -> TableError:
     hint = "The tables are as they were, and the spool is kept, so that nothing is fetched again."
-    if "No space" in fault or "disk" in fault.lower():
+    if "No space" in fault or "Could not write" in fault or "disk" in fault.lower():
         hint = "Free some space where the database lies; the tables are as they were, and the spool is kept."
     elif "ermission" in fault or "read-only" in fault.lower():
         hint = "Make the database and its folder writable; the tables are as they were, and the spool is kept."

@@ -94,6 +94,10 @@ def _scratch(path: Path, memory_limit: str) -> Iterator[duckdb.DuckDBPyConnectio
             yield connection
     except duckdb.Error as error:
         fault = str(error)
+        remove(path)
+    except BaseException:
+        remove(path)
+        raise
     if fault:
         raise TableError(f"the records cannot be staged: {fault.splitlines()[0]}", where=str(path), hint=_advice(fault))
 

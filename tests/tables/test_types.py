@@ -161,3 +161,15 @@ def test_a_hint_describes_its_column(loads: Any) -> None:
     plan = TablePlan(resource="t", table="t", hints={"userName": ColumnHint(description="who")})
     result = loads(plan, [{"userName": "x"}])
     assert {column.name: column.description for column in result.columns}["user_name"] == "who"
+
+
+def test_exact_decimals_keep_their_digits(loads: Any) -> None:
+    plan = TablePlan(resource="things", table="things", hints={"v": ColumnHint(data_type="decimal")})
+    loads(plan, [{"v": Decimal(EXACT), "w": Decimal("1.5")}, {"v": Decimal("0.10"), "w": 1}])
+    assert loads.types("things") == {"v": "DECIMAL(38,9)", "w": "DOUBLE"}
+    assert loads.rows("things", "v, w") == [(Decimal("0.1"), 1.0), (Decimal(EXACT), 1.5)]
+
+
+def test_a_lone_surrogate_is_kept_as_the_text_of_its_escape(loads: Any) -> None:
+    loads(PLAN, [{"v": "a\ud800b"}, {"v": "🙂"}])
+    assert loads.rows("things", "v", order="rowid") == [("a\\ud800b",), ("🙂",)]
