@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import dagster as dg
-from dagster import AssetRecordsFilter, DagsterEventType, DagsterInstance, EventRecordsFilter
+from dagster import AssetRecordsFilter, DagsterInstance
 
 from dagster_restapi.assets.translator import PREFIX
 from dagster_restapi.model import Cursor, LedgerRow
@@ -53,7 +53,7 @@ def stand(
 
     Source: DESIGN, "The life of a step", 2.
     """
-    wipe = newest_wipe(instance, key, partition)
+    wipe = newest_wipe(instance, key)
     event_load = newest_event_load(instance, key, partition)
     if newest is not None and newest.load_id != event_load and newest.root_run_id == root_run_id:
         return Standing(newest.cursor, "ledger", newest, told=True, wipe=wipe)
@@ -85,14 +85,12 @@ def newest_event_load(instance: DagsterInstance, key: dg.AssetKey, partition: st
         cursor = found.cursor
 
 
-def newest_wipe(instance: DagsterInstance, key: dg.AssetKey, partition: str | None) -> str | None:
-    """The identity of the newest wipe that concerns this slice."""
-    records = instance.event_log_storage.get_event_records(
-        EventRecordsFilter(event_type=DagsterEventType.ASSET_WIPED, asset_key=key), limit=_BACK
-    )
-    for record in records:
-        event = record.event_log_entry.dagster_event
-        keys = event.asset_wiped_data.partition_keys if event else None
-        if keys is None or partition in keys:
-            return repr(record.timestamp)
-    return None
+def newest_wipe(instance: DagsterInstance, key: dg.AssetKey) -> str | None:
+    """The identity of the asset's newest wipe.
+
+    It stands beside the asset's key. To look for the wipe's own event would read the log of every run that ever was
+    where the instance keeps its events in SQLite. Wipes of single partitions are unknown to Dagster's own storages.
+    """
+    records = instance.get_asset_records([key])
+    details = records[0].asset_entry.asset_details if records else None
+    return repr(details.last_wipe_timestamp) if details and details.last_wipe_timestamp else None
