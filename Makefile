@@ -7,6 +7,7 @@ PIP := $(RUN) pip --quiet --quiet --disable-pip-version-check
 DUCKDB_LTS := 1.4.5
 PORT ?= 3000
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 # The first Python that is new enough.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -17,7 +18,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV DAGSTER_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-duckdb-lts lint format types check lock clean
+.PHONY: help demo ui test test-duckdb-lts bench lint format types check lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -35,6 +36,9 @@ test-duckdb-lts: $(VENV)/duckdb-$(DUCKDB_LTS)/.installed ## Run the tests of the
 	@export PYTHONPATH=$(dir $<) && \
 	$(VENV)/bin/python -c 'import duckdb; assert duckdb.__version__ == "$(DUCKDB_LTS)", duckdb.__version__' && \
 	$(RUN) pytest tests/tables $(PYTEST_ARGS)
+
+bench: $(VENV)/.runtime ## Measure speed and memory, against dlt and a script written by hand; write docs/performance.md
+	@$(RUN) benchmarks $(BENCH_ARGS)
 
 lint: $(VENV)/.development ## Check style and format
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
@@ -55,7 +59,7 @@ lock: $(VENV)/.development ## Choose the newest versions of all dependencies and
 		--output-file constraints.txt pyproject.toml
 
 clean: ## Remove the environment and everything that the commands above have made
-	rm -rf $(VENV) .demo demo.duckdb demo.duckdb.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .bench .demo demo.duckdb demo.duckdb.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find dagster_restapi tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: a second call does nothing until pyproject.toml or constraints.txt changes.

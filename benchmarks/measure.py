@@ -121,5 +121,5 @@ def peers(folder: Path) -> str:
 
 
 def _install(python: Path, packages: Sequence[str]) -> None:
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
+    pip = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", *packages]
     subprocess.run(pip, check=True)
