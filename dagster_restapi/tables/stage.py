@@ -20,7 +20,7 @@ from dagster_restapi.tables.shape import Path as KeyPath
 from dagster_restapi.tables.sql import listing, literal, quote
 from dagster_restapi.tables.types import key_text
 
-_OBJECT_BYTES = 16 * 2**20  # DuckDB's own limit for one record; its buffers grow with it
+_OBJECT_BYTES = 2**20  # the least: buffers have twice this size, and for each of them there is one thread at most
 _FIRST_INSTANT, _END_OF_CALENDAR = "'0001-01-01 00:00:00+00'", "'10000-01-01 00:00:00+00'"
 _SLOW_TO_WRITE = "fsst,dict_fsst,zstd"  # worth it in a file that stays
 FILE = "stage.duckdb"
