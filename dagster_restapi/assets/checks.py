@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster import AssetRecordsFilter, TimeWindowPartitionsDefinition
 
-from dagster_restapi.assets.factory import AnyConfig
 from dagster_restapi.assets.io_manager import RestApiDbIOManager
 from dagster_restapi.assets.partitions import partitions_definition
 from dagster_restapi.assets.translator import RestApiTranslator, RestApiTranslatorData
@@ -16,6 +15,9 @@ from dagster_restapi.config.source import RestApiConfig
 from dagster_restapi.errors import ConfigError
 from dagster_restapi.model import Column, Plan, TablePlan
 from dagster_restapi.tables.findings import Findings, OrphanFinding, findings
+
+if TYPE_CHECKING:
+    from dagster_restapi.assets.factory import AnyConfig
 
 _ROWS, _PARTITION_ROWS, _SCHEMA = "dagster/row_count", "dagster/partition_row_count", "dagster/column_schema"
 _BACK = 50  # events that the checks look back
@@ -282,7 +284,7 @@ class Checked:
 
 
 def build_rest_api_checks(
-    config: AnyConfig,
+    config: "AnyConfig",
     *,
     key_prefix: str | Sequence[str] | None = None,
     translator: RestApiTranslator | None = None,

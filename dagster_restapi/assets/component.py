@@ -84,6 +84,8 @@ class RestApiComponent(dg.Component, dg.Model, dg.Resolvable):
     """Where the tables are kept. Without it, the project's own resource `io_manager_key` is used."""
     io_manager_key: str | None = None
     """Resource key of the IO manager. Default: `io_manager`, or with `io_manager` one named after this component."""
+    checks: bool = True
+    """Whether every asset has checks: its key, cursor, schema, row count, and rows without their parent."""
     pool: str | None = None
     """Dagster pool of every step, which limits how many run at once."""
     op_tags: dict[str, Any] | None = None
@@ -160,6 +162,7 @@ class RestApiComponent(dg.Component, dg.Model, dg.Resolvable):
             if options
             else None,
             io_manager_key=key,
+            checks=self.checks,
             key_prefix=self.key_prefix,
             group_name=self.group_name,
             translator=_ComponentTranslator(self.get_asset_spec),

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 from dagster import AssetExecutionContext
 
+from dagster_restapi.assets.checks import build_rest_api_checks
 from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager, ParentTable, RestApiDbIOManager
 from dagster_restapi.assets.partitions import check_pair, default_backfill_policy, partitions_definition
 from dagster_restapi.assets.run_config import RestApiRunConfig
@@ -162,6 +163,7 @@ def build_rest_api_definitions(
     config: AnyConfig,
     *,
     io_manager: DuckDBRestApiIOManager | None = None,
+    checks: bool = True,
     key_prefix: str | Sequence[str] | None = None,
     group_name: str | None = None,
     partitions_def: dg.PartitionsDefinition[Any] | None = None,
@@ -177,6 +179,7 @@ def build_rest_api_definitions(
     Args:
         io_manager: Where tables are kept. None leaves the resource out, for a location that has one under
             `io_manager_key` already: `Definitions.merge` refuses two resources with one key.
+        checks: Whether the checks of `build_rest_api_checks` are there.
 
     The other arguments are those of `build_rest_api_assets`.
     """
@@ -192,4 +195,17 @@ def build_rest_api_definitions(
         op_tags=op_tags,
         pool=pool,
     )
-    return dg.Definitions(assets=assets, resources={io_manager_key: io_manager} if io_manager else {})
+    found = build_rest_api_checks(
+        config,
+        key_prefix=key_prefix,
+        translator=translator,
+        partitions_def=partitions_def,
+        io_manager_key=io_manager_key,
+        op_tags=op_tags,
+        pool=pool,
+    )
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=found if checks else [],
+        resources={io_manager_key: io_manager} if io_manager else {},
+    )
