@@ -183,6 +183,7 @@ def build_rest_api_definitions(
 
     The other arguments are those of `build_rest_api_assets`.
     """
+    config = RestApiConfig.parse(config)
     assets = build_rest_api_assets(
         config,
         key_prefix=key_prefix,
@@ -195,17 +196,19 @@ def build_rest_api_definitions(
         op_tags=op_tags,
         pool=pool,
     )
-    found = build_rest_api_checks(
-        config,
-        key_prefix=key_prefix,
-        translator=translator,
-        partitions_def=partitions_def,
-        io_manager_key=io_manager_key,
-        op_tags=op_tags,
-        pool=pool,
+    found = (
+        build_rest_api_checks(
+            config,
+            key_prefix=key_prefix,
+            translator=translator,
+            partitions_def=partitions_def,
+            io_manager_key=io_manager_key,
+            op_tags=op_tags,
+            pool=pool,
+        )
+        if checks
+        else []
     )
     return dg.Definitions(
-        assets=assets,
-        asset_checks=found if checks else [],
-        resources={io_manager_key: io_manager} if io_manager else {},
+        assets=assets, asset_checks=found, resources={io_manager_key: io_manager} if io_manager else {}
     )

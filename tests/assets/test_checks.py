@@ -160,7 +160,7 @@ def test_rows_whose_parent_is_gone_are_a_warning(house: Any, check: Callable[...
 
 
 def of_range(key: str) -> dict[str, Any]:
-    """What the UI asks for when a backfill policy puts a range of partitions into one run; here the range is one key."""
+    """What the UI asks for where a backfill policy puts a range into one run; here the range is one key."""
     return {"tags": {"dagster/asset_partition_range_start": key, "dagster/asset_partition_range_end": key}}
 
 
