@@ -1,4 +1,4 @@
-"""The benchmark's server: speed is guarded by counting, since a clock would tell more of the machine than of the code."""
+"""The benchmark's server: speed is guarded by counting, since a clock tells more of the machine than of the code."""
 
 from __future__ import annotations
 
