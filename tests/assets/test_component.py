@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -246,6 +249,41 @@ def test_the_schema_names_the_wrong_place_and_takes_templates_anywhere() -> None
         },
     ]
     assert not [error.message for given in anywhere for error in validator.iter_errors(given)]
+
+
+@pytest.mark.slow
+def test_dg_lists_the_component_and_names_the_wrong_line(tmp_path: Path) -> None:
+    """With the real command, in a project as `dg` makes it."""
+    pytest.importorskip("dagster_dg_cli")
+    package = tmp_path / "src" / "shop"
+    (package / "defs" / "api").mkdir(parents=True)
+    for folder in (package, package / "defs"):
+        (folder / "__init__.py").touch()
+    project = '[project]\nname = "shop"\nversion = "0"\n\n[tool.dg]\ndirectory_type = "project"\n\n'
+    (tmp_path / "pyproject.toml").write_text(project + '[tool.dg.project]\nroot_module = "shop"\n')
+    (package / "defs" / "api" / "defs.yaml").write_text(HEAD + WRONG)
+
+    def dg_command(*arguments: str) -> str:
+        run = subprocess.run(
+            [sys.executable, "-m", "dagster_dg_cli.cli", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path / "src"), "NO_COLOR": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return run.stdout + run.stderr
+
+    assert "dagster_restapi.RestApiComponent" in dg_command("list", "components", "--json")
+    told = dg_command("check", "yaml")
+    for line, place in [
+        (5, "attributes.client.auth.tokn"),
+        (6, "attributes.client.rate_limit.requests"),
+        (9, "attributes.resources.0.write_disposition"),
+        (11, "attributes.resources.1.endpoint.incremental.cursor_pth"),
+    ]:
+        assert f"defs.yaml:{line} - dagster_restapi.RestApiComponent {place} " in told, told
 
 
 # ---- secrets ---------------------------------------------------------------------------------------------------------
