@@ -64,7 +64,8 @@ class Step:
         for name in sweep(self.io.spool_root, older_than=self.io.resume_within):
             self._log(f"removed the records of an interrupted run that nobody resumed: {name}")
         definition = self.context.assets_def.partitions_def
-        keys = self.context.partition_keys if self.context.has_partition_key_range else [None]
+        partitioned = self.context.has_partition_key or self.context.has_partition_key_range
+        keys = list(self.context.partition_keys) if partitioned else [None]
         if len(keys) == 1:
             told = SliceRun(self, part_of(definition, keys[0])).run()
             return dg.MaterializeResult(metadata=told.metadata, data_version=dg.DataVersion(told.data_version))

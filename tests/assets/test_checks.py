@@ -173,12 +173,7 @@ def of_key(key: str) -> dict[str, Any]:
     "asked",
     [
         of_range,
-        pytest.param(
-            of_key,
-            marks=pytest.mark.xfail(
-                strict=True, reason="a run of one partition key loads as if there were no partitions"
-            ),
-        ),
+        of_key,
     ],
 )
 def test_a_run_of_one_partition_checks_that_partition_alone(house: Any, asked: Callable[[str], dict[str, Any]]) -> None:
