@@ -40,6 +40,13 @@ ENTRIES = {
 
 PREPARED_BY = {"dagster": "dagster", "multiprocess": "dagster", "plain": "plain", "by_hand": "by_hand"}
 COUNTS = (10, 100, 1_000)
+LOCATIONS = {
+    "ours": ("ours",),
+    "plain_assets": ("plain",),
+    "ours_checked": ("ours", "--checks"),
+    "plain_checked": ("plain", "--checks"),
+}
+"""Code locations whose loading is measured: what is defined, and options."""
 
 
 @dataclass(slots=True)
@@ -106,15 +113,12 @@ def measure(arena: Arena, names: list[str], repeat: int, without: list[str]) -> 
 
 def measure_definitions(repeat: int) -> Iterator[tuple[str, str, Run]]:
     """How long code locations take to load."""
+    module = "benchmarks.contenders.definitions"
     for _ in range(repeat):
         for count in COUNTS:
-            for kind in ("ours", "plain"):
+            for kind, options in LOCATIONS.items():
                 say(f"loading {count} resources: {kind}")
-                yield (
-                    f"definitions_{count}",
-                    kind,
-                    run(sys.executable, "benchmarks.contenders.definitions", kind, str(count)),
-                )
+                yield f"definitions_{count}", kind, run(sys.executable, module, options[0], str(count), *options[1:])
 
 
 def say(text: str) -> None:

@@ -86,6 +86,7 @@ def build_rest_api_assets(
         "retry_policy": retry_policy,
         "op_tags": op_tags,
         "pool": pool,
+        "config_schema": RestApiRunConfig.to_config_schema(),  # once: for an annotation Dagster makes it for each asset
     }
     return [_asset(name, plans, selected, backfill_policy, options) for name in selected]
 
@@ -113,7 +114,8 @@ def _asset(
     if parent:
         check_pair(name, parent, partitions, of_parent)
 
-    def compute(context: AssetExecutionContext, config: RestApiRunConfig, **parents: ParentTable) -> Any:
+    def compute(context: AssetExecutionContext, **parents: ParentTable) -> Any:
+        config = RestApiRunConfig(**context.op_execution_context.op_config)
         io = getattr(context.resources, io_manager_key)
         if not isinstance(io, RestApiDbIOManager):
             raise ConfigError(
