@@ -218,20 +218,24 @@ class Fetch:
                 "skipped": frozen.skipped_null,
                 "load_id": frozen.load_id,
                 "whole": frozen.whole,
-                "family": max(1, min(_BLOCK, frozen.keys // (self._plan.concurrency * 32))),
+                "shares": self._plan.concurrency * 2,
             }
         )
         if frozen.skipped_null:
             self._tell(f"{self._plan.name}: skipped {frozen.skipped_null} rows of {parent.resource} with a null key")
 
     def _families(self, path: Path) -> Iterator[tuple[int, list[bytes]]]:
-        """Rows of the parent that follow each other; one unit walks them one after another."""
-        size = self._spool.notes["parents"]["family"]
+        """Rows of the parent that follow each other; one unit walks them one after another.
+
+        They become fewer and fewer: large families make few files, and small ones at the end let no worker stand idle.
+        """
+        left, shares = self._spool.notes["parents"]["keys"], self._spool.notes["parents"]["shares"]
         with path.open("rb") as lines:
             for number in itertools.count():
-                family = list(itertools.islice(lines, size))
+                family = list(itertools.islice(lines, max(1, min(_BLOCK, left // shares))))
                 if not family:
                     return
+                left -= len(family)
                 if self._done(number):
                     self._progress.walks += len(family)
                 else:

@@ -88,7 +88,7 @@ class Answer:
                 found.setdefault(relation, link)
         return found
 
-    @property
+    @cached_property
     def safe_url(self) -> str:
         """The URL for messages."""
         return safe_url(self.url)

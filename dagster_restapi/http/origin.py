@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from dagster_restapi.config.values import is_sensitive
@@ -34,17 +35,29 @@ def origin_of(url: str) -> Origin:
     Raises:
         RequestError: It is none.
     """
-    try:
-        parts = urlsplit(url)
-        scheme, host, port = parts.scheme.lower(), (parts.hostname or "").rstrip("."), parts.port
-    except ValueError:
-        scheme, host, port = "", "", None
-    if scheme not in _PORTS or not host or "\\" in url.split("?", 1)[0]:
+    head = _HEAD.match(url)
+    origin = _origin_of(head[0] if head else url)
+    if origin is None or "\\" in url.split("?", 1)[0]:
         raise RequestError(
             "this is no URL that can be requested",
             where=safe_url(url),
             hint="URLs begin with http:// or https:// and a host; check base_url, path, and the links in the answers.",
         )
+    return origin
+
+
+_HEAD = re.compile(r"[^/?#]*//[^/?#]*")  # scheme and authority: all that an origin depends on
+
+
+@lru_cache(maxsize=256)
+def _origin_of(head: str) -> Origin | None:
+    try:
+        parts = urlsplit(head)
+        scheme, host, port = parts.scheme.lower(), (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        return None
+    if scheme not in _PORTS or not host:
+        return None
     return Origin(scheme, host, _PORTS[scheme] if port is None else port)
 
 
