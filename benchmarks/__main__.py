@@ -33,8 +33,8 @@ ENTRIES = {
     "million": ("dagster", "by_hand", "plain", "empty"),
     "merge": ("dagster", "by_hand", "empty"),
     "nothing_new": ("dagster", "empty"),
-    "children": ("dagster", "dlt", "empty"),
-    "pages": ("dagster", "dlt", "empty"),
+    "children": ("dagster", "by_hand", "dlt", "empty"),
+    "pages": ("dagster", "by_hand", "dlt", "empty"),
 }
 """Who takes part in what, in the order in which they take turns."""
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
 import orjson
 import requests
+from requests.adapters import HTTPAdapter
 from xxhash import xxh3_128_hexdigest
 
 from benchmarks.contenders.run import Done, Task, contend, count_rows
+from benchmarks.pages import PARENTS, SLOW_PAGES
+from benchmarks.workloads import CHILD_WORKERS, PAGE_WORKERS
 
 _FLAT = {
     "id": "BIGINT",
@@ -70,10 +74,17 @@ def pages(url: str) -> Iterator[list[dict[str, object]]]:
             link = page["next"]
 
 
-def fetch(url: str, path: Path) -> None:
+def pages_at_once(urls: list[str], workers: int) -> Iterator[list[dict[str, object]]]:
+    """The records of many pages, in order, from a few threads."""
+    with requests.Session() as session, ThreadPoolExecutor(workers) as pool:
+        session.mount("http://", HTTPAdapter(pool_maxsize=workers))
+        yield from pool.map(lambda url: orjson.loads(session.get(url, timeout=60).content)["results"], urls)
+
+
+def fetch(found: Iterator[list[dict[str, object]]], path: Path) -> None:
     """Writes the records to a file, one a line, each with its hash."""
     with path.open("wb") as file:
-        for records in pages(url):
+        for records in found:
             lines = map(orjson.dumps, records)
             file.writelines(b'{"_hash":"%b",%b\n' % (xxh3_128_hexdigest(line).encode(), line[1:]) for line in lines)
 
@@ -140,6 +151,8 @@ def merge(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 def work(task: Task) -> Done:
     """Fetches to a file, and loads that."""
+    if task.workload.name == "children" and task.prepare:
+        return Done(0.0, 0)
     name = task.workload.resource
     path, began = task.folder / "rows.ndjson", time.perf_counter()
     since = ""
@@ -147,7 +160,13 @@ def work(task: Task) -> Done:
         with duckdb.connect(str(task.database), read_only=True) as connection:
             row = connection.execute("SELECT strftime(max(updated_at), '%Y-%m-%dT%H:%M:%SZ') FROM bench.million")
             since = f"?since={row.fetchall()[0][0]}"
-    fetch(f"{task.url}/{name}{since}", path)
+    if name == "children":
+        found = pages_at_once([f"{task.url}/parents/{number}/children" for number in range(PARENTS)], CHILD_WORKERS)
+    elif name == "slow":
+        found = pages_at_once([f"{task.url}/slow?page={number + 1}" for number in range(SLOW_PAGES)], PAGE_WORKERS)
+    else:
+        found = pages(f"{task.url}/{name}{since}")
+    fetch(found, path)
     fetched = time.perf_counter()
     with duckdb.connect(str(task.database), config={"memory_limit": "512MB"}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
