@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 UNBUILT: dict[str, str] = {  # settings of a resource; delete a line when the thing is built
-    "partitions": "partitions are not built yet",
 }
 
 FOREIGN: dict[str, str] = {  # `Model.key` or `key=value`: the hint that a user gets
