@@ -119,6 +119,8 @@ class Slice:
     partition: str | None = None
     partition_keys: Mapping[str, str] = field(default_factory=dict)  # dimension -> key, of two-dimensional partitions
     window: Window | None = None
+    stretch: tuple[tuple[str, Window], ...] = ()  # partitions that one request range brings; `window` spans all of them
+    layout: str | None = None  # how the asset is cut into partitions; the rows of one layout are not those of another
     cursor: Cursor | None = None  # where to go on from; None: start at `initial_value`
     start_value: str | None = None  # a window given by hand leaves the cursor alone
     end_value: str | None = None
@@ -191,6 +193,7 @@ class LedgerRow:
     root_run_id: str = ""  # of the slice
     wipe: str | None = None  # of the slice: a wipe that the ledger does not know asks for a rebuild
     data_version: str = ""  # the newest load of this slice, up to this one, that changed a row
+    layout: str | None = None  # of the slice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

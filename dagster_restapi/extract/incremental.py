@@ -13,6 +13,7 @@ import pendulum
 
 from dagster_restapi.config.jsonpath import MISSING, first
 from dagster_restapi.errors import ExtractError
+from dagster_restapi.extract.windows import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,6 +115,8 @@ class Range:
         end: Rows at or behind it are dropped; None: no upper limit.
         last: The cursor before the run, without lag.
         furthest: The furthest value of the rows that were kept.
+        windows: Of partitions: the rows within them stay, whatever the settings say of ranges and directions.
+        places: Which of the windows each row of the last page that was kept lies in.
     """
 
     settings: IncrementalConfig
@@ -124,6 +127,8 @@ class Range:
     furthest: Any = None
     out_of_range: int = 0
     without_cursor: int = 0
+    windows: Windows | None = None
+    places: list[int] = field(default_factory=list)
     _start: Rank | None = field(default=None, init=False)
     _end: Rank | None = field(default=None, init=False)
     _furthest: Rank | None = field(default=None, init=False)
@@ -144,7 +149,9 @@ class Range:
             start = slice_.start_value if slice_.start_value is not None else start
             end = slice_.end_value if slice_.end_value is not None else end
         elif slice_.window:
-            start, end, last = slice_.window.start, slice_.window.end, slice_.window.start
+            window = slice_.window
+            windows = Windows([part for _, part in slice_.stretch] or [window])
+            return cls(settings, where, window.start, window.end, window.start, windows=windows)
         elif cursor is not None and settings.end_value is None:
             direction = -1 if settings.last_value_func == "min" else 1
             start, last = lagged(cursor, settings.lag or 0, direction), cursor
@@ -182,6 +189,7 @@ class Range:
         """
         value_of = first(self.settings.cursor_path)
         kept = []
+        self.places = []
         for record in records:
             value = value_of(record)
             if value is MISSING or value is None:
@@ -218,12 +226,16 @@ class Range:
                 self.furthest, self._furthest = value, ranked
         except TypeError as error:
             hint = "Give `initial_value` and `end_value` the kind that the records have; `convert` shapes requests."
+            if self.windows:
+                hint = "Within time windows a cursor is a date-time, a date, or a number of seconds since 1970."
             fault = ExtractError(f"{error} at {self.settings.cursor_path!r}", where=self.where, hint=hint)
         else:
             return True
         raise fault
 
     def _within(self, ranked: Rank) -> bool:
+        if self.windows:
+            return self._within_windows(self.windows, ranked)
         if self._start is not None:
             side = compare(ranked, self._start) * self._direction
             if side < 0 or (side == 0 and self.settings.range_start == "open"):
@@ -235,6 +247,14 @@ class Range:
                 self._passed |= self.settings.row_order == "asc"
                 return False
         return True
+
+    def _within_windows(self, windows: Windows, ranked: Rank) -> bool:
+        place = windows.place(ranked.kind, ranked.order)
+        if 0 <= place < len(windows):
+            self.places.append(place)
+            return True
+        self._passed |= self.settings.row_order == ("desc" if place < 0 else "asc")
+        return False
 
 
 def furthest_of(values: Mapping[Any, Any] | list[Any], settings: IncrementalConfig) -> Any:
