@@ -34,6 +34,7 @@ from dagster_restapi.errors import SpoolError
 from dagster_restapi.schema import Node, Recorder
 
 HASH_FIELD = "_restapi_row_hash"
+PLACE_FIELD = "_restapi_place"  # of a spool for several partitions: the number of the one that a record goes into
 SEGMENT_BYTES = 64 * 2**20
 SMALL_SEGMENTS = 64  # DuckDB opens a file in about 0.4 ms: more segments than this are joined when the spool is sealed
 
@@ -42,6 +43,8 @@ _LONE = re.compile("[\ud800-\udfff]")
 _SEGMENT = re.compile(r"\d{9}-\d{4}\.ndjson")
 _LINE = b'{"%s":"%%b",%%b\n' % HASH_FIELD.encode()
 _EMPTY_LINE = b'{"%s":"%%b"%%b\n' % HASH_FIELD.encode()
+_BEHIND_HASH = len(HASH_FIELD) + 6 + 32  # where `_LINE` goes on behind the hash: `{"…":"` + 32 digits + `"`
+_PLACE = b',"%s":%%d' % PLACE_FIELD.encode()
 # Decimals are texts: DuckDB reads every JSON number with a fraction as a DOUBLE before it becomes a DECIMAL.
 _encode = msgspec.json.Encoder(order="sorted", decimal_format="string").encode
 _decode = msgspec.json.Decoder().decode
@@ -79,6 +82,10 @@ def encode_records(records: Sequence[Mapping[str, Any]]) -> list[bytes]:
 
 def _hashed(lines: Iterable[bytes]) -> list[bytes]:
     return [(_LINE if len(line) > 2 else _EMPTY_LINE) % (xxh3_128_hexdigest(line).encode(), line[1:]) for line in lines]
+
+
+def _placed(line: bytes, place: int) -> bytes:
+    return line[:_BEHIND_HASH] + _PLACE % place + line[_BEHIND_HASH:]
 
 
 def _encode_slowly(record: Mapping[str, Any]) -> bytes:
@@ -375,11 +382,17 @@ class Writer:
         """What an earlier try had learnt."""
         return self._unit.facts
 
-    def write(self, records: list[dict[str, Any]]) -> None:
-        """Appends records; they are in the page cache when this returns, and count after `commit`."""
+    def write(self, records: list[dict[str, Any]], places: Sequence[int] | None = None) -> None:
+        """Appends records; they are in the page cache when this returns, and count after `commit`.
+
+        Args:
+            places: The number of the partition that each record goes into, where the spool is for several.
+        """
         if not records:
             return
         lines = encode_records(records)
+        if places is not None:
+            lines = list(map(_placed, lines, places))
         block = b"".join(lines)
         self._spool._observe(records, longest=max(map(len, lines)))
         try:

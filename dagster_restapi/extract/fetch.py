@@ -323,11 +323,13 @@ class Fetch:
     def _take(self, page: Page, row: ParentRow | None, writer: Writer, facts: Facts, range_: Range | None) -> None:
         """One page into the spool."""
         records = process(page.records, self._plan.steps, included(self._plan.parent, row), self._where)
+        places = None
         if range_ is not None:
             records = range_.keep(records)
+            places = range_.places if self._slice.stretch else None
             facts.furthest = range_.furthest
             facts.out_of_range, facts.without_cursor = range_.out_of_range, range_.without_cursor
-        writer.write(records)
+        writer.write(records, places)
         facts.pages += 1
         facts.received += len(page.records)
         facts.complete = facts.complete and page.complete

@@ -51,6 +51,6 @@ class Windows:
 def _since_1970(number: int | float | Decimal) -> datetime:
     """The second that the number lies in: no window begins within one."""
     for largest, unit in _LARGEST:
-        if -largest < number < largest:
+        if -largest // 2 < number < largest:
             return datetime.fromtimestamp(int(number // unit), UTC)
     raise TypeError(f"the cursor {number} is no time since 1970")

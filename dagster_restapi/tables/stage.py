@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
 
 from dagster_restapi.errors import TableError
 from dagster_restapi.model import TablePlan
-from dagster_restapi.spool import HASH_FIELD, Spool
+from dagster_restapi.spool import HASH_FIELD, PLACE_FIELD, Spool
 from dagster_restapi.tables.keys import Keys, find_keys, staged_column
 from dagster_restapi.tables.shape import RECORD, Branch, Field, Layout, Shape, layout
 from dagster_restapi.tables.shape import Path as KeyPath
@@ -31,12 +31,14 @@ class Staged:
     """The scratch file, ready to be copied from.
 
     Columns of its tables: the root's `_ord` (order in the spool), `_id`, `_hash`; a child's `_root` (the root row's
-    `_ord`), `_id`, `_parent_id`, `_root_id`, `_index`; and `c0`, `c1`, … in the order of the shape's fields.
+    `_ord`), `_id`, `_parent_id`, `_root_id`, `_index`; and `c0`, `c1`, … in the order of the shape's fields. Where the
+    spool is for several partitions, `_part` is the number of the row's own.
 
     Attributes:
         sources: Each table's rows as SQL, by table path; `{}` stands for the name that the file is attached under.
         rows: Rows per table path, after twins were removed.
         twins: Rows left out because a later one of the same load has the same key.
+        parts: Of a spool for several partitions: the rows and twins of each by its number.
     """
 
     path: Path
@@ -46,13 +48,29 @@ class Staged:
     rows: dict[tuple[KeyPath, ...], int]
     twins: int
     seconds: float
+    parts: Mapping[int, tuple[dict[tuple[KeyPath, ...], int], int]] = field(default_factory=dict)
+
+    def only(self, number: int) -> Staged:
+        """The part of one partition."""
+        rows, twins = self.parts.get(number, ({}, 0))
+        sources = {table: f"(SELECT * FROM {source} WHERE _part = {number})" for table, source in self.sources.items()}
+        return replace(self, sources=sources, rows=dict.fromkeys(sources, 0) | rows, twins=twins, parts={})
 
 
-def stage(spool: Spool, plan: TablePlan, *, memory_limit: str, partition: str | None, by_window: bool) -> Staged:
+def stage(
+    spool: Spool,
+    plan: TablePlan,
+    *,
+    memory_limit: str,
+    partition: str | None,
+    by_window: bool,
+    stretch: Sequence[str] = (),
+) -> Staged:
     """Reads the spool with the recorded schema and shapes it into tables.
 
     Args:
         by_window: Partitions are time windows: the key of a merge counts for the whole table.
+        stretch: The partitions that the spool is for, where there are several. `Staged.only` gives the rows of one.
 
     Raises:
         TableError: A key is missing or null, a value does not fit its hint, or the disk is full.
@@ -60,20 +78,23 @@ def stage(spool: Spool, plan: TablePlan, *, memory_limit: str, partition: str | 
     started = time.monotonic()
     path = spool.directory / FILE
     remove(path)
-    scope = None if by_window and plan.disposition == "merge" else partition
+    scope = list(stretch) or ([] if partition is None else [partition])
+    if by_window and plan.disposition == "merge":
+        scope = []
     refused: frozenset[tuple[tuple[KeyPath, ...], KeyPath]] = frozenset()
     with _scratch(path, memory_limit) as connection:
         while True:
             shapes = layout(plan, spool.schema, as_text=refused)
             keys = find_keys(plan, shapes.root, rows=spool.rows)
-            stager = _Stager(connection, spool, plan, shapes, keys, scope)
+            stager = _Stager(connection, spool, plan, shapes, keys, scope, split=bool(stretch))
             more = stager.run()
             if not more:
                 break
             refused |= more
         rows = {table: stager.count(name) for table, name in stager.names.items()}
+        parts = stager.parts() if stretch else {}
     sources = {table: f"{{}}.{name}" for table, name in stager.names.items()} | {(): stager.rooted("{}.")}
-    return Staged(path, shapes.root, keys, sources, rows, stager.twins, time.monotonic() - started)
+    return Staged(path, shapes.root, keys, sources, rows, stager.twins, time.monotonic() - started, parts)
 
 
 def remove(path: Path) -> None:
@@ -120,13 +141,16 @@ class _Stager:
         plan: TablePlan,
         shapes: Layout,
         keys: Keys,
-        scope: str | None,
+        scope: list[str],
+        *,
+        split: bool,
     ) -> None:
         self._connection, self._spool, self._plan, self._layout, self._keys = connection, spool, plan, shapes, keys
-        self._scope = scope
+        self._scope, self._split = scope, split
         self._ordered = False  # whether `_ord` is stored: rows were removed, so that their numbers say nothing
         self.names = {shape.path: f"t{number}" for number, shape in enumerate(shapes.root.walk())}
         self.twins = 0
+        self._twins_of: dict[int, int] = {}
 
     def run(self) -> frozenset[tuple[tuple[KeyPath, ...], KeyPath]]:
         """Makes the tables. Gives the columns whose date-times have to stay text, and then it has to run again."""
@@ -155,12 +179,26 @@ class _Stager:
         assert row is not None
         return int(row[0])
 
+    def parts(self) -> dict[int, tuple[dict[tuple[KeyPath, ...], int], int]]:
+        """Rows and twins of each partition that has any."""
+        found: dict[int, tuple[dict[tuple[KeyPath, ...], int], int]] = {
+            number: ({}, twins) for number, twins in self._twins_of.items()
+        }
+        for table, name in self.names.items():
+            for number, rows in self._per_part(name).items():
+                found.setdefault(number, ({}, 0))[0][table] = rows
+        return found
+
+    def _per_part(self, name: str) -> dict[int, int]:
+        rows = self._connection.execute(f"SELECT _part, count(*) FROM {name} GROUP BY _part").fetchall()
+        return {int(number): int(count) for number, count in rows}
+
     # ---- the root table ----------------------------------------------------------------------------------------------
     def _source(self) -> str:
         columns = self._layout.columns
         segments = self._spool.segments()
         if not segments:
-            empty = [f"CAST(NULL AS VARCHAR) AS {quote(HASH_FIELD)}"]
+            empty = [f"CAST(NULL AS VARCHAR) AS {quote(HASH_FIELD)}", f"CAST(NULL AS BIGINT) AS {PLACE_FIELD}"]
             empty += (
                 [f"CAST(NULL AS JSON) AS {RECORD}"]
                 if columns is None
@@ -172,17 +210,22 @@ class _Stager:
         if columns is None:
             objects = f"read_ndjson_objects({files}, {size})"
             return (
-                f"(SELECT json AS {RECORD}, json_extract_string(json, '/{HASH_FIELD}') AS {HASH_FIELD} FROM {objects})"
+                f"(SELECT json AS {RECORD}, json_extract_string(json, '/{HASH_FIELD}') AS {HASH_FIELD}, "
+                f"json_extract_string(json, '/{PLACE_FIELD}') AS {PLACE_FIELD} FROM {objects})"
             )
-        kinds = {HASH_FIELD: "VARCHAR", **columns}
+        kinds = {HASH_FIELD: "VARCHAR", **({PLACE_FIELD: "BIGINT"} if self._split else {}), **columns}
         types = "{" + listing(f"{literal(key)}: {literal(kind)}" for key, kind in kinds.items()) + "}"
         return f"read_json({files}, format = 'newline_delimited', columns = {types}, {size})"
 
     def _root_columns(self) -> list[str]:
         columns = [f"CAST({HASH_FIELD} AS UUID) AS _hash"]
+        if self._split:
+            columns.append(f"CAST({PLACE_FIELD} AS BIGINT) AS _part")
         if self._keys.identity:
-            parts = [self._plan.resource] + ([self._scope] if self._scope is not None else [])
-            first = literal("".join(f"{json.dumps(part, ensure_ascii=False)}," for part in parts))
+            first = literal(f"{json.dumps(self._plan.resource, ensure_ascii=False)},")
+            if self._scope:
+                keys = [literal(f"{json.dumps(key, ensure_ascii=False)},") for key in self._scope]
+                first += f" || [{listing(keys)}][CAST({PLACE_FIELD} AS BIGINT) + 1]" if self._split else f" || {keys[0]}"
             rest = " || ',' || ".join(_quoted(field) for field in self._keys.identity)
             columns.append(f"md5('[' || {first} || {rest} || ']') AS _id")
         return columns
@@ -260,11 +303,17 @@ class _Stager:
         if self._keys.dedup_sort:
             field, direction = self._keys.dedup_sort
             order = f"{self._column(field)} {direction} NULLS LAST, {order}"
+        if self._split:
+            order = f"_part DESC, {order}"  # the partitions are loaded in their order: the last one has the row
+            before = self._per_part("t0")
         kept = f"SELECT first(rowid ORDER BY {order}) FROM t0 GROUP BY {groups}"
         self._connection.execute(f"CREATE TABLE kept AS SELECT rowid AS _ord, * FROM t0 WHERE rowid IN ({kept})")
         self._connection.execute("DROP TABLE t0")
         self._connection.execute("ALTER TABLE kept RENAME TO t0")
         self._ordered = True
+        if self._split:
+            after = self._per_part("t0")
+            self._twins_of = {number: rows - after.get(number, 0) for number, rows in before.items()}
 
     def _tell_twins_apart(self) -> None:
         """Rows that stay although they have the same key: their children must not be mixed."""
@@ -282,7 +331,8 @@ class _Stager:
     def _children(self, shape: Shape) -> frozenset[tuple[tuple[KeyPath, ...], KeyPath]]:
         parent = self.names[shape.path] if shape.path else self.rooted()
         for number, branch in enumerate(shape.branches):
-            refused = self._create(branch.table, _child_columns(branch), _unnested(shape, parent, number))
+            system = _child_columns(branch) + (["_part"] if self._split else [])
+            refused = self._create(branch.table, system, _unnested(shape, parent, number, "_part, " * self._split))
             refused = refused or self._children(branch.table)
             if refused:
                 return refused
@@ -296,10 +346,10 @@ def _quoted(field: Field) -> str:
     return f"coalesce({text}, 'null')"
 
 
-def _unnested(shape: Shape, parent: str, number: int) -> str:
+def _unnested(shape: Shape, parent: str, number: int, more: str) -> str:
     root = "_ord AS _root, _id AS _root_id" if not shape.path else "_root, _root_id"
     return (
-        f"(SELECT {root}, _id AS _parent_id, unnest(l{number}) AS item, "
+        f"(SELECT {more}{root}, _id AS _parent_id, unnest(l{number}) AS item, "
         f"generate_subscripts(l{number}, 1) - 1 AS _index FROM {parent})"
     )
 
