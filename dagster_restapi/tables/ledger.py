@@ -8,8 +8,8 @@ _restapi_columns   which column holds which path of a record
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,6 +40,7 @@ _COLUMNS = {
         "tables": "VARCHAR",
         "wipe": "VARCHAR",
         "data_version": "VARCHAR",
+        "layout": "VARCHAR",
         "tell": "VARCHAR",
         "format_version": "INTEGER",
         "committed_at": "TIMESTAMPTZ",
@@ -57,6 +58,23 @@ _COLUMNS = {
 }
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the ledger and the tables say of an asset before a run.
+
+    Attributes:
+        has_table: Whether the asset's root table stands.
+        newest: The newest load of each of the slices that has any, by partition.
+        before: The same by load id, without those of the run itself and of the runs that it goes on from.
+        last: The newest load of the asset, whatever its partition.
+    """
+
+    has_table: bool = False
+    newest: Mapping[str | None, LedgerRow] = field(default_factory=dict)
+    before: Mapping[str | None, str] = field(default_factory=dict)
+    last: LedgerRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +138,7 @@ def append(connection: duckdb.DuckDBPyConnection, space: Space, row: LedgerRow) 
         "tables": to_json(row.tables),
         "wipe": row.wipe,
         "data_version": row.data_version,
+        "layout": row.layout,
         "tell": to_json(row.tell),
         "format_version": FORMAT,
     }
@@ -139,6 +158,18 @@ def newest(connection: duckdb.DuckDBPyConnection, space: Space, asset: str, part
         [asset, partition],
     )
     return rows[0] if rows else None
+
+
+def newest_of_asset(connection: duckdb.DuckDBPyConnection, space: Space, asset: str) -> LedgerRow | None:
+    """The newest load of an asset, whatever its partition."""
+    rows = _rows(connection, space, "asset = ? ORDER BY sequence DESC LIMIT 1", [asset])
+    return rows[0] if rows else None
+
+
+def drop_asset(connection: duckdb.DuckDBPyConnection, space: Space, asset: str) -> None:
+    """Takes an asset out of the ledger, within the transaction of the load that begins it anew."""
+    for table in (LOADS, CURSORS):
+        connection.execute(f"DELETE FROM {space.table(table)} WHERE asset = ?", [asset])
 
 
 def find(connection: duckdb.DuckDBPyConnection, space: Space, load_id: str) -> LedgerRow | None:
@@ -183,7 +214,13 @@ def _row(values: Mapping[str, Any]) -> LedgerRow:
         root_run_id=values.get("root_run_id") or "",
         wipe=values.get("wipe"),
         data_version=values.get("data_version") or "",
+        layout=_layout(values),
     )
+
+
+def _layout(values: Mapping[str, Any]) -> str | None:
+    """An older version did not write it; a load of no partition has no layout."""
+    return values.get("layout") or ("" if values["partition"] is None else None)
 
 
 def _cursor(text: str | None) -> Cursor | None:
@@ -198,6 +235,42 @@ def newest_load(target: Target, asset: str, partition: str | None = None) -> Led
     with target.read() as connection:
         space = target.space(connection)
         return newest(connection, space, asset, partition) if stands(connection, space) else None
+
+
+def record_of(
+    target: Target, asset: str, partitions: Sequence[str | None], *, table: str, root_run_id: str = ""
+) -> Record:
+    """Everything that a run has to know before its first request, in one brief read.
+
+    Args:
+        partitions: The slices that the run is about; None is the slice of an asset without partitions.
+        table: The asset's root table.
+        root_run_id: Of the run.
+    """
+    if not target.exists:
+        return Record()
+    with target.read() as connection:
+        space = target.space(connection)
+        has_table = stands(connection, space, table)
+        if not stands(connection, space):
+            return Record(has_table)
+        chosen, values = "asset = ? AND partition IS NULL", [asset]
+        if keys := [key for key in partitions if key is not None]:
+            connection.execute("CREATE OR REPLACE TEMP TABLE _asked AS SELECT unnest(?) AS partition", [keys])
+            chosen = "asset = ? AND partition IN (SELECT partition FROM temp._asked)"
+        newest_ones = _rows(
+            connection,
+            space,
+            f"{chosen} QUALIFY row_number() OVER (PARTITION BY partition ORDER BY sequence DESC) = 1",
+            values,
+        )
+        before = connection.execute(
+            f"SELECT partition, arg_max(load_id, sequence) FROM {space.table(LOADS)} "
+            f"WHERE {chosen} AND root_run_id IS DISTINCT FROM ? GROUP BY partition",
+            [*values, root_run_id],
+        ).fetchall()
+        last = newest_of_asset(connection, space, asset)
+        return Record(has_table, {row.partition: row for row in newest_ones}, dict(before), last)
 
 
 def find_load(target: Target, load_id: str) -> LedgerRow | None:

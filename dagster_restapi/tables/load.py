@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,9 +46,13 @@ def load(
     replace: bool = False,
     remove_load: str | None = None,
     notes: Mapping[str, Any] | None = None,
+    staged: Staged | None = None,
     log: Log = _logger.info,
 ) -> LoadResult:
     """Brings a spool into its tables, wholly or not at all.
+
+    The first load of a new layout of partitions, and of a partitioned asset after a wipe, drops the tables and the
+    ledger rows of the asset first.
 
     Args:
         cursor: Where the slice went on from; rows at that very position are compared by content.
@@ -55,6 +60,7 @@ def load(
         replace: The load replaces the whole slice, whatever the disposition: full refresh, rebuild, time window.
         remove_load: A load of which no event tells: its rows are removed first.
         notes: JSON that the ledger keeps in `tell["notes"]`.
+        staged: The part of one partition, of a spool that is for several; `fetched.load_id` is the part's own.
         log: Takes a line about waiting for the file.
 
     Raises:
@@ -63,12 +69,30 @@ def load(
         LockTimeout: The file stayed locked.
         TableError: Anything else; the tables are as they were.
     """
+    request = _Request(target, plan, slice_, spool, fetched, cursor, expected, replace, remove_load, notes or {})
+    if staged is not None:
+        return _load(request, staged, log)
+    with staging(target, plan, slice_, spool) as whole:
+        return _load(request, whole, log)
+
+
+@contextmanager
+def staging(target: Target, plan: TablePlan, slice_: Slice, spool: Spool) -> Iterator[Staged]:
+    """The scratch file of a spool, as long as the block runs.
+
+    Raises:
+        TableError: The records cannot be staged.
+    """
     staged = stage(
-        spool, plan, memory_limit=target.memory_limit, partition=slice_.partition, by_window=slice_.window is not None
+        spool,
+        plan,
+        memory_limit=target.memory_limit,
+        partition=slice_.partition,
+        by_window=slice_.window is not None,
+        stretch=[key for key, _ in slice_.stretch],
     )
     try:
-        request = _Request(target, plan, slice_, spool, fetched, cursor, expected, replace, remove_load, notes or {})
-        return _load(request, staged, log)
+        yield staged
     finally:
         remove(staged.path)
 
@@ -87,6 +111,11 @@ class _Request:
     notes: Mapping[str, Any]
 
     @property
+    def load_id(self) -> str:
+        """Whose rows these are."""
+        return self.fetched.load_id
+
+    @property
     def snapshot(self) -> bool:
         """Whether the spool holds everything that the slice has, so that absence means deletion."""
         by_hand = self.slice_.by_hand or self.slice_.max_pages is not None
@@ -98,7 +127,7 @@ class _Request:
         fetched = self.fetched
         if not fetched.complete or self.slice_.by_hand or fetched.cursor_value is None or fetched.cursor_kind is None:
             return self.cursor
-        return Cursor(value=fetched.cursor_value, kind=fetched.cursor_kind, load_id=self.spool.load_id)
+        return Cursor(value=fetched.cursor_value, kind=fetched.cursor_kind, load_id=self.load_id)
 
 
 def _load(request: _Request, staged: Staged, log: Log) -> LoadResult:
@@ -123,7 +152,7 @@ def _with_seconds(result: LoadResult, locked: float) -> LoadResult:
 def _transact(connection: duckdb.DuckDBPyConnection, request: _Request, staged: Staged, *, waited: float) -> LoadResult:
     """The transaction. An error leaves it open: closing the connection rolls it back."""
     space = request.target.space(connection)
-    load_id, slice_ = request.spool.load_id, request.slice_
+    load_id, slice_ = request.load_id, request.slice_
     name = "stage_" + "".join(letter if letter.isalnum() else "_" for letter in load_id)
     attach(connection, staged.path, name)
     try:
@@ -133,9 +162,12 @@ def _transact(connection: duckdb.DuckDBPyConnection, request: _Request, staged: 
         if known:
             connection.execute("ROLLBACK")
             return read_back(known)
+        anew = _begins_anew(request, ledger.newest_of_asset(connection, space, slice_.asset))
+        if anew:
+            ledger.drop_asset(connection, space, slice_.asset)
         newest = ledger.newest(connection, space, slice_.asset, slice_.partition)
         _check_expected(request, newest)
-        result = _write(connection, space, request, staged, name, newest, waited)
+        result = _write(connection, space, request, staged, name, newest, waited, anew=anew)
         connection.execute("COMMIT")
     except BaseException:
         _abandon(connection)
@@ -162,6 +194,31 @@ def _detach(connection: duckdb.DuckDBPyConnection, name: str) -> None:
         return  # closing the connection lets go of the file as well
 
 
+def _begins_anew(request: _Request, last: LedgerRow | None) -> bool:
+    """Whether all that the asset has is of another layout of partitions, or was wiped.
+
+    Raises:
+        TableError: It is of another layout, and nobody asked for a full refresh.
+    """
+    slice_ = request.slice_
+    if last is None:
+        return False
+    if other_layout(slice_, last):
+        if slice_.full_refresh:
+            return True
+        raise TableError(
+            "the rows in the table are of other partitions",
+            where=_place(slice_),
+            hint="Materialize it with `full_refresh: true`.",
+        )
+    return slice_.partition is not None and slice_.wipe is not None and slice_.wipe != last.wipe
+
+
+def other_layout(slice_: Slice, last: LedgerRow) -> bool:
+    """Whether a load was of another layout of partitions than the slice."""
+    return None not in (slice_.layout, last.layout) and slice_.layout != last.layout
+
+
 def _check_expected(request: _Request, newest: LedgerRow | None) -> None:
     have = newest.load_id if newest else None
     if have == request.expected:
@@ -185,6 +242,8 @@ def _write(
     database: str,
     newest: LedgerRow | None,
     waited: float,
+    *,
+    anew: bool,
 ) -> LoadResult:
     plan, slice_ = request.plan, request.slice_
     sequence = ledger.next_sequence(connection, space)
@@ -198,7 +257,7 @@ def _write(
         staged,
         asset=slice_.asset,
         partitioned=partitioned,
-        fresh=request.replace and not partitioned and open_contract and not empty_kept,
+        fresh=anew or (request.replace and not partitioned and open_contract and not empty_kept),
         database=database,
     )
     counts = write(connection, space, _job(connection, space, request, staged, tables))
@@ -206,7 +265,9 @@ def _write(
     if tables.dropped:
         counts.deleted = tables.before
     moved = any((counts.inserted, counts.updated, counts.deleted))
-    version = request.spool.load_id if moved or newest is None or not newest.data_version else newest.data_version
+    version = newest.data_version if newest and not moved else ""
+    # one for all partitions that a run changes: Dagster lets a run of several tell only one
+    version = version or (slice_.run_id if partitioned else "") or request.load_id
     result = _result(connection, space, request, staged, tables, counts, waited, version)
     _store_cursors(connection, space, request)
     if request.remove_load:
@@ -239,7 +300,7 @@ def _job(
         shape=staged.shape,
         keys=staged.keys,
         tables=tables,
-        load_id=request.spool.load_id,
+        load_id=request.load_id,
         partition=slice_.partition,
         by_window=slice_.window is not None,
         replaces=request.replace,
@@ -270,7 +331,7 @@ def _result(
         row = connection.execute(f"SELECT count(*) FROM {root} WHERE {PARTITION} = ?", [slice_.partition]).fetchone()
         here = int(row[0]) if row else 0
     return LoadResult(
-        load_id=request.spool.load_id,
+        load_id=request.load_id,
         rows_loaded=counts.staged - counts.unchanged,
         rows_inserted=counts.inserted,
         rows_updated=counts.updated,
@@ -331,7 +392,7 @@ def _store_cursors(connection: duckdb.DuckDBPyConnection, space: Space, request:
         lines,
         asset=request.slice_.asset,
         partition=request.slice_.partition,
-        load_id=request.spool.load_id,
+        load_id=request.load_id,
         clear=request.replace,
     )
 
@@ -346,7 +407,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 def _ledger_row(request: _Request, result: LoadResult, sequence: int) -> LedgerRow:
     slice_ = request.slice_
     return LedgerRow(
-        load_id=request.spool.load_id,
+        load_id=request.load_id,
         asset=slice_.asset,
         partition=slice_.partition,
         run_id=slice_.run_id,
@@ -363,6 +424,7 @@ def _ledger_row(request: _Request, result: LoadResult, sequence: int) -> LedgerR
         root_run_id=slice_.root_run_id,
         wipe=slice_.wipe,
         data_version=result.data_version,
+        layout=slice_.layout,
     )
 
 
