@@ -200,7 +200,7 @@ class Known:
         instants: list[Keys] = []
         try:
             return cls(list[_struct(root, (), instants)], tuple(instants))  # type: ignore[misc]
-        except (UnicodeEncodeError, RecursionError, _Unspeakable):
+        except (ValueError, RecursionError, _Unspeakable):  # ValueError: a key that a struct cannot have, such as '"'
             return None
 
     def fits(self, records: list[dict[str, Any]]) -> bool:

@@ -225,7 +225,7 @@ class _Stager:
             first = literal(f"{json.dumps(self._plan.resource, ensure_ascii=False)},")
             if self._scope:
                 keys = [literal(f"{json.dumps(key, ensure_ascii=False)},") for key in self._scope]
-                first += f" || [{listing(keys)}][CAST({PLACE_FIELD} AS BIGINT) + 1]" if self._split else f" || {keys[0]}"
+                first += " || " + (f"[{listing(keys)}][CAST({PLACE_FIELD} AS BIGINT) + 1]" if self._split else keys[0])
             rest = " || ',' || ".join(_quoted(field) for field in self._keys.identity)
             columns.append(f"md5('[' || {first} || {rest} || ']') AS _id")
         return columns
@@ -278,13 +278,13 @@ class _Stager:
         return staged_column(self._layout.root, field)
 
     def _check_keys(self) -> None:
-        required = [field for field in self._layout.root.fields if field.hint and field.hint.nullable is False]
-        for field in {field.path: field for field in (*self._keys.primary, *required)}.values():
-            row = self._connection.execute(f"SELECT count(*) FROM t0 WHERE {self._column(field)} IS NULL").fetchone()
+        required = [one for one in self._layout.root.fields if one.hint and one.hint.nullable is False]
+        for one in {one.path: one for one in (*self._keys.primary, *required)}.values():
+            row = self._connection.execute(f"SELECT count(*) FROM t0 WHERE {self._column(one)} IS NULL").fetchone()
             assert row is not None
             if row[0]:
                 raise TableError(
-                    f"{row[0]} of {self._spool.rows} records have no value for {'.'.join(field.path)!r}",
+                    f"{row[0]} of {self._spool.rows} records have no value for {'.'.join(one.path)!r}",
                     where=self._plan.resource,
                     hint="A primary key and a column with `nullable: false` need a value in every record; "
                     "name another key, or drop such records in a `filter` step.",

@@ -135,3 +135,12 @@ def test_keys_that_are_data_make_no_type(looked_at: list[Record]) -> None:
         recorder.observe([wide])
     assert recorder._known[1] is None
     assert len(recorder.root.fields) == schema._MOST_PATHS
+
+
+@pytest.mark.parametrize("key", ['a "quoted" key', "back\\slash", "a\ttab", "a\x00zero", "a\nline"])
+def test_a_key_that_a_struct_cannot_have_is_recorded_all_the_same(key: str) -> None:
+    recorder = Recorder()
+    for value in (1, 2, "text"):  # the second time the schema is known, the third time it is not
+        recorder.observe([{key: value, "nested": {key: [value]}}])
+    assert recorder.root.fields[key].mask == Kind.INT | Kind.TEXT
+    assert recorder.root.fields["nested"].fields[key].items is not None
