@@ -86,6 +86,8 @@ class RestApiComponent(dg.Component, dg.Model, dg.Resolvable):
     """Resource key of the IO manager. Default: `io_manager`, or with `io_manager` one named after this component."""
     checks: bool = True
     """Whether every asset has checks: its key, cursor, schema, row count, and rows without their parent."""
+    sensors: bool | list[str] = False
+    """Resources with a sensor that polls their endpoint; `true`: all that one request can poll."""
     pool: str | None = None
     """Dagster pool of every step, which limits how many run at once."""
     op_tags: dict[str, Any] | None = None
@@ -142,7 +144,9 @@ class RestApiComponent(dg.Component, dg.Model, dg.Resolvable):
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """What Dagster lists of this component type."""
-        return dg.ComponentTypeSpec(tags=["rest", "api", "duckdb", "ingestion"], produces=["asset", "resource"])
+        return dg.ComponentTypeSpec(
+            tags=["rest", "api", "duckdb", "ingestion"], produces=["asset", "asset_check", "sensor", "resource"]
+        )
 
     # ---- to definitions ----------------------------------------------------------------------------------------------
     def get_asset_spec(self, data: RestApiTranslatorData) -> dg.AssetSpec:
@@ -163,6 +167,7 @@ class RestApiComponent(dg.Component, dg.Model, dg.Resolvable):
             else None,
             io_manager_key=key,
             checks=self.checks,
+            sensors=self.sensors,
             key_prefix=self.key_prefix,
             group_name=self.group_name,
             translator=_ComponentTranslator(self.get_asset_spec),

@@ -12,6 +12,7 @@ from dagster_restapi.assets.checks import build_rest_api_checks
 from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager, ParentTable, RestApiDbIOManager
 from dagster_restapi.assets.partitions import check_pair, default_backfill_policy, partitions_definition
 from dagster_restapi.assets.run_config import RestApiRunConfig
+from dagster_restapi.assets.sensors import build_sensors_of
 from dagster_restapi.assets.step import Step
 from dagster_restapi.assets.translator import RestApiTranslator, RestApiTranslatorData
 from dagster_restapi.config.plan import plan as make_plans
@@ -166,6 +167,7 @@ def build_rest_api_definitions(
     *,
     io_manager: DuckDBRestApiIOManager | None = None,
     checks: bool = True,
+    sensors: bool | Sequence[str] = False,
     key_prefix: str | Sequence[str] | None = None,
     group_name: str | None = None,
     partitions_def: dg.PartitionsDefinition[Any] | None = None,
@@ -182,6 +184,8 @@ def build_rest_api_definitions(
         io_manager: Where tables are kept. None leaves the resource out, for a location that has one under
             `io_manager_key` already: `Definitions.merge` refuses two resources with one key.
         checks: Whether the checks of `build_rest_api_checks` are there.
+        sensors: Resources with a sensor of `build_rest_api_sensor`, stopped until somebody starts it; True: all that
+            one request can poll.
 
     The other arguments are those of `build_rest_api_assets`.
     """
@@ -212,5 +216,10 @@ def build_rest_api_definitions(
         else []
     )
     return dg.Definitions(
-        assets=assets, asset_checks=found, resources={io_manager_key: io_manager} if io_manager else {}
+        assets=assets,
+        asset_checks=found,
+        sensors=build_sensors_of(
+            config, sensors, partitions_def=partitions_def, key_prefix=key_prefix, translator=translator
+        ),
+        resources={io_manager_key: io_manager} if io_manager else {},
     )

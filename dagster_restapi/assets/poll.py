@@ -40,6 +40,11 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
     single: bool = True
 
 
+def can_poll(plan: Plan) -> bool:
+    """Whether one request can tell of news: the resource needs neither a row of a parent nor a partition."""
+    return plan.endpoint is not None and plan.parent is None and plan.partitions is None
+
+
 class Poll:
     """Asks one endpoint whether there is news.
 
@@ -60,6 +65,12 @@ class Poll:
                 "a resource with a parent takes many requests to poll",
                 where=where,
                 hint=f"Poll {plan.parent.resource!r}, and let this one follow it with `automation: eager`.",
+            )
+        if plan.partitions is not None:
+            raise ConfigError(
+                "no request polls a resource that is cut into partitions: it is about one of them",
+                where=where,
+                hint="Follow time windows by a schedule; poll a listing of keys with `partitions`.",
             )
         endpoint = plan.endpoint.model_copy(update={"params": {**(plan.endpoint.params or {}), **(params or {})}})
         newest_first = plan.incremental is not None and plan.incremental.row_order == "desc"

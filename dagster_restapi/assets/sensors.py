@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,8 @@ import msgspec
 from dagster import AssetRecordsFilter, DagsterInstance, DagsterRunStatus, RunsFilter
 from msgspec.structs import replace
 
-from dagster_restapi.assets.poll import Poll, Seen
+from dagster_restapi.assets.poll import Poll, Seen, can_poll
 from dagster_restapi.assets.translator import PREFIX, RestApiTranslator, RestApiTranslatorData
-from dagster_restapi.config.naming import normalize
 from dagster_restapi.config.partitions import DynamicPartitions
 from dagster_restapi.config.plan import plan as make_plans
 from dagster_restapi.config.source import RestApiConfig
@@ -75,7 +75,7 @@ def build_rest_api_sensor(
     Args:
         config: As for `build_rest_api_assets`.
         resource: The resource whose endpoint is polled. It has no parent.
-        name: Of the sensor. Default: `<resource>_sensor`.
+        name: Of the sensor. Default: the asset's key and `_sensor`, with `partitions` the key and `_partitions_sensor`.
         minimum_interval_seconds: Seconds between two polls, at least.
         target: Assets that a run materializes. Default: the resource's own; with `partitions` all of this configuration
             that are cut into those.
@@ -92,7 +92,7 @@ def build_rest_api_sensor(
         description: Shown in Dagster.
 
     Raises:
-        ConfigError: The configuration is wrong, or the resource cannot be polled.
+        ConfigError: The configuration is wrong, or the resource cannot be polled by one request.
     """
     plans = make_plans(RestApiConfig.parse(config), partitioned=True)
     plan = named(plans, resource)
@@ -116,7 +116,7 @@ def build_rest_api_sensor(
         )
     watch = _Watch(
         poll=Poll(plan, params),
-        name=name or f"{normalize(resource)}_sensor",
+        name=name or _sensor_name(key_of(plan), partitions),
         key=key_of(plan),
         keys=tuple(keys),
         interval=minimum_interval_seconds,
@@ -135,6 +135,40 @@ def build_rest_api_sensor(
         description=description or f"Runs {', '.join(map(_text, keys))} when `{resource}` has something new.",
         **options,
     )
+
+
+def build_sensors_of(
+    config: RestApiConfig,
+    resources: bool | Sequence[str],
+    *,
+    partitions_def: dg.PartitionsDefinition[Any] | None = None,
+    **options: Any,
+) -> list[dg.SensorDefinition]:
+    """A sensor for each of several resources.
+
+    Args:
+        resources: Their names; True: all that one request can poll, which are those without parent and partitions.
+        partitions_def: What the factory cuts every asset into.
+        options: As for `build_rest_api_sensor`.
+
+    Raises:
+        ConfigError: A resource that was named cannot be polled.
+    """
+    if resources is True:
+        plans = make_plans(config, partitioned=partitions_def is not None).values()
+        resources = [plan.name for plan in plans if plan.selected and partitions_def is None and can_poll(plan)]
+    elif resources and partitions_def is not None:
+        raise ConfigError(
+            f"a run of {resources[0]!r} has to name a partition, and its sensor knows none",
+            hint="Use a schedule, or `build_rest_api_sensor` with `partitions`.",
+        )
+    return [build_rest_api_sensor(config, resource, **options) for resource in resources or ()]
+
+
+def _sensor_name(key: dg.AssetKey, partitions: str | None) -> str:
+    """A name that no other asset's sensor has, as Dagster can spell it."""
+    text = "__".join(key.path) + ("_partitions_sensor" if partitions else "_sensor")
+    return re.sub(r"[^A-Za-z0-9_]", "_", text)
 
 
 def _key(item: dg.AssetKey | str) -> dg.AssetKey:
@@ -242,7 +276,8 @@ class _Watch:
         if runs.succeeded:
             return _skipped(_State(seen, seen.mark), "a run has loaded it")
         if wait := runs.wait(self.interval):
-            return _skipped(state, f"{runs.failures} runs failed; the next try is in {wait:.0f} s")
+            failed = "a run" if runs.failures == 1 else f"{runs.failures} runs"
+            return _skipped(state, f"{failed} failed; the next try is in {wait:.0f} s")
         return dg.SensorResult(run_requests=[self.run_request(state.reason)], cursor=state.text)
 
     def _nothing(self, state: _State) -> dg.SensorResult:

@@ -141,6 +141,11 @@ def test_components_share_the_projects_io_manager_where_they_have_none(project: 
     assert set(project.load().get_repository_def().get_top_level_resources()) == {"io_manager"}
 
 
+def test_sensors_poll_the_resources_that_are_named(project: Project) -> None:
+    project.write("  client: {base_url: https://x.test}\n  resources: [a, b]\n  key_prefix: p\n  sensors: [b]\n")
+    assert [sensor.name for sensor in project.load().sensors or []] == ["p__b_sensor"]
+
+
 def test_translation_changes_every_asset(project: Project) -> None:
     project.write(
         "  client: {base_url: https://x.test}\n"

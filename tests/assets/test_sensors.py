@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
-from dagster_restapi import build_rest_api_sensor, new_materializations
+from dagster_restapi import build_rest_api_definitions, build_rest_api_sensor, new_materializations
 from dagster_restapi.demo import DEMO_TOKEN, SampleApi
 from dagster_restapi.demo.config import demo_config
 from dagster_restapi.errors import ConfigError, RestApiError
@@ -129,7 +129,7 @@ def test_a_failed_run_is_requested_again_after_a_pause_that_doubles(
     for _ in range(3):
         users.end(users.launch(result), dg.DagsterEventType.PIPELINE_FAILURE)
         told = users.tick().skip_message
-        assert "runs failed; the next try is in" in told
+        assert "failed; the next try is in" in told
         pauses.append(int(told.split(" in ")[1].split()[0]))
         later = time.time() + pauses[-1] + 2
         with monkeypatch.context() as patch:
@@ -231,6 +231,55 @@ def test_what_cannot_be_polled_is_refused_when_the_sensor_is_built(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         build_rest_api_sensor(demo_config(sample_api.url), resource, **options)
+
+
+DAILY = {"type": "daily", "start": "2024-01-01"}
+
+
+def test_a_resource_cut_into_partitions_is_not_polled(sample_api: SampleApi) -> None:
+    config = demo_config(sample_api.url)
+    config["resources"][4]["partitions"] = DAILY
+    with pytest.raises(ConfigError, match="cut into partitions") as caught:
+        build_rest_api_sensor(config, "users")
+    assert "a schedule" in str(caught.value)
+
+
+# ---- with the definitions --------------------------------------------------------------------------------------------
+def names_of(definitions: dg.Definitions) -> set[str]:
+    return {sensor.name for sensor in definitions.sensors or []}
+
+
+def test_definitions_bring_a_sensor_for_whatever_one_request_can_poll() -> None:
+    config = demo_config("http://127.0.0.1:1")
+    assert names_of(build_rest_api_definitions(config)) == set()
+    assert names_of(build_rest_api_definitions(config, sensors=["users"])) == {"users_sensor"}
+    config["resources"].append({"name": "by_day", "endpoint": "events", "partitions": DAILY})
+    everything = build_rest_api_definitions(config, sensors=True)
+    assert names_of(everything) == {"repositories_sensor", "events_sensor", "users_sensor"}
+    assert {sensor.default_status for sensor in everything.sensors or []} == {dg.DefaultSensorStatus.STOPPED}
+    with pytest.raises(ConfigError, match="takes many requests to poll"):
+        build_rest_api_definitions(config, sensors=["issues"])
+
+
+def test_where_every_asset_gets_partitions_none_is_polled() -> None:
+    config, daily = (
+        {"client": {"base_url": "http://x.test"}, "resources": ["a"]},
+        dg.DailyPartitionsDefinition("2024-01-01"),
+    )
+    assert not names_of(build_rest_api_definitions(config, sensors=True, partitions_def=daily))
+    with pytest.raises(ConfigError, match="has to name a partition"):
+        build_rest_api_definitions(config, sensors=["a"], partitions_def=daily)
+
+
+def test_sources_with_the_same_resource_names_share_a_code_location() -> None:
+    sources = [
+        build_rest_api_definitions(
+            demo_config(f"http://{place}.test"), key_prefix=["raw", place], sensors=True, io_manager_key=f"{place}_io"
+        )
+        for place in ("east-1", "west")
+    ]
+    definitions = dg.Definitions.merge(*sources)
+    assert {"raw__east_1__users_sensor", "raw__west__users_sensor"} < names_of(definitions)
 
 
 # ---- partitions ------------------------------------------------------------------------------------------------------
