@@ -146,7 +146,7 @@ class SliceRun:
             partition=self._part.key,
             partition_keys=self._part.keys,
             window=self._part.window,
-            cursor=standing.cursor if self._part.window is None else None,
+            cursor=None if self._part.window or self._replaces_all else standing.cursor,
             start_value=self._config.start_value,
             end_value=self._config.end_value,
             full_refresh=self._config.full_refresh,
@@ -190,7 +190,7 @@ class SliceRun:
                 slice_,
                 spool,
                 fetched,
-                cursor=slice_.cursor,
+                cursor=None if slice_.window else standing.cursor,
                 expected=standing.newest.load_id if standing.newest else None,
                 replace=standing.rebuild or self._replaces_partition,
                 remove_load=self._repeated(standing),
@@ -198,6 +198,11 @@ class SliceRun:
             )
             spool.remove()
         return fetched, result
+
+    @property
+    def _replaces_all(self) -> bool:
+        """Every load takes the place of all rows: what lies before the cursor has to come again."""
+        return self._plan.table.disposition == "replace"
 
     @property
     def _replaces_partition(self) -> bool:
@@ -227,7 +232,7 @@ class SliceRun:
             partition=self._part.key if self._step.by_partition else None,
             newer_than=since,
             also=newest.failed_parents if newest and since else (),
-            cursors_of=self._asset if self._plan.incremental and not standing.rebuild else None,
+            cursors_of=None if standing.rebuild or self._replaces_all or not self._plan.incremental else self._asset,
         )
         return Frozen(rows.keys, rows.skipped_null, rows.newest_load_id, whole=since is None)
 
@@ -249,8 +254,8 @@ class SliceRun:
 
     def _only_changed(self, standing: Standing) -> bool:
         """Whether only those rows of the parent are due that changed since this resource's last load."""
-        parent, table = self._plan.parent, self._plan.table
-        if standing.rebuild or self._replaces_partition or table.disposition == "replace" or parent is None:
+        parent = self._plan.parent
+        if standing.rebuild or self._replaces_partition or self._replaces_all or parent is None:
             return False
         if self._config.parents is Parents.DEFAULT:
             return self._step.plans[parent.resource].incremental is not None

@@ -113,6 +113,11 @@ class ResponseAction(Settings):
         )
 
 
+def action_from(value: Any) -> Any:
+    """An entry of `response_actions` in any spelling: a function alone is for every answer."""
+    return {"action": value} if callable(value) and not isinstance(value, type) else value
+
+
 class ErrorRule(Settings):
     """How the API tells of a fault in its own way, and what to do then. All conditions that are given must hold."""
 

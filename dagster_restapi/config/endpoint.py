@@ -13,7 +13,7 @@ import pendulum
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from dagster_restapi.config import jsonpath
-from dagster_restapi.config.actions import ErrorRule, ResponseAction, Rule
+from dagster_restapi.config.actions import ErrorRule, ResponseAction, Rule, action_from
 from dagster_restapi.config.auth import AuthConfig
 from dagster_restapi.config.client import RetryConfig
 from dagster_restapi.config.functions import Function
@@ -186,8 +186,10 @@ class EndpointConfig(Settings):
     """JSONPath of the rows in an answer. Default: the list that looks most like data; see the reference."""
     incremental: IncrementalConfig | None = None
     """The cursor, for loading only what is new."""
-    response_actions: list[ResponseAction] | None = None
-    """What answers of a status or content mean (dlt); checked in order."""
+    response_actions: (
+        list[Annotated[ResponseAction, BeforeValidator(action_from, json_schema_input_type=ResponseAction)]] | None
+    ) = None
+    """What answers of a status or content mean (dlt); checked in order. A function alone is for every answer."""
     error_rules: list[ErrorRule] | None = None
     """How this endpoint tells of faults in its own way; checked after `response_actions`, before the client's."""
     missing_data: Literal["fail", "empty"] | None = None

@@ -27,9 +27,15 @@ def normalize(name: str) -> str:
     return _UNDERSCORES.sub("_", body + "x" * (len(name) - len(body))) or "x"
 
 
-def normalize_table(name: str) -> str:
-    """A table's name in snake_case. `__`, which separates a child table from its parent, stays."""
-    return "__".join(normalize(part) for part in name.strip().split("__") if part) or "x"
+def normalize_path(name: str) -> str:
+    """A table's or a column's name in snake_case, part by part: `__`, which separates the parts, stays.
+
+    Empty parts are left out, so that `__typename` gives `typename`; a name of spaces alone gives `_empty`. The result
+    is unchanged by a second call. Source: dlt's naming of tables and columns.
+    """
+    if not name.strip():
+        return "_empty"
+    return "__".join(normalize(part) for part in name.strip().split("__") if part.strip()) or "x"
 
 
 def asset_name(table: str) -> str:

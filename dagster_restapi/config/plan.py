@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dagster_restapi.config.fingerprint import fingerprint
 from dagster_restapi.config.mistakes import Mistake, refuse
-from dagster_restapi.config.naming import asset_name, normalize, normalize_table
+from dagster_restapi.config.naming import asset_name, normalize_path
 from dagster_restapi.config.partitions import DynamicPartitions, StaticPartitions, TimePartitions, TwoDimensions
 from dagster_restapi.config.placeholders import nearest
 from dagster_restapi.config.resolve import Resolved, resolve
@@ -103,7 +103,7 @@ def _names(resolved: list[Resolved]) -> Iterator[Mistake]:
 def table_of(settings: ResourceConfig) -> str:
     """The name of a resource's root table."""
     name = settings.table_name or settings.name
-    return name if settings.naming == "as_is" else normalize_table(name)
+    return name if settings.naming == "as_is" else normalize_path(name)
 
 
 def _parents(item: Resolved, names: Mapping[str, None]) -> Iterator[Mistake]:
@@ -327,5 +327,5 @@ def _key(settings: ResourceConfig, kind: str) -> tuple[str, ...]:
     hinted = [name for name, hint in (settings.columns or {}).items() if getattr(hint, kind)]
     spelled: dict[str, str] = {}
     for name in (*(getattr(settings, kind) or ()), *hinted):
-        spelled.setdefault(name if settings.naming == "as_is" else normalize(name), name)
+        spelled.setdefault(name if settings.naming == "as_is" else normalize_path(name), name)
     return tuple(spelled.values())

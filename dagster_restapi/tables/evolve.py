@@ -369,6 +369,9 @@ class _Evolver:
         self, table: Written, column: str, field_: Field, staged: str, have: dict[str, str]
     ) -> tuple[str, str, str]:
         mode = self._plan.contract.columns
+        if field_.unknown and self._is_nested(table, field_.path):
+            del self._known.paths[table.name][field_.path]  # null where others are an object or a list
+            return "", "", ""
         if mode == "evolve":
             self._add(table.name, have, {column: field_.type})
             self._remember(table.name, field_.path, column)
@@ -387,6 +390,12 @@ class _Evolver:
             return "", "", f"{staged} IS NOT NULL"
         self._warnings.append(f"the new field {'.'.join(field_.path)!r} of {table.name} was left out (schema_contract)")
         return "", "", ""
+
+    def _is_nested(self, table: Written, path: Path) -> bool:
+        """Whether columns or child tables below a path stand already."""
+        inside = [known for known in self._known.paths[table.name] if known != path]
+        inside += [known[-1] for known in self._known.tables if known and known[:-1] == table.path]
+        return any(known[: len(path)] == path for known in inside)
 
     def _old_column(self, table: Written, column: str, stored: str, field_: Field, staged: str) -> tuple[str, str, str]:
         if field_.unknown:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from dagster_restapi.config.naming import normalize
+from dagster_restapi.config.naming import normalize_path
 from dagster_restapi.errors import TableError
 from dagster_restapi.model import TablePlan
 from dagster_restapi.schema import Kind, Node
@@ -139,7 +139,7 @@ def child_name(plan: TablePlan, parent: str, path: Path) -> str:
 
 
 def _normal(plan: TablePlan, key: str) -> str:
-    name = normalize(key) if plan.naming == "snake_case" else key.replace("\0", "")
+    name = normalize_path(key) if plan.naming == "snake_case" else key.replace("\0", "")
     return name or "x"
 
 
@@ -198,7 +198,7 @@ class _Shaper:
             return hinted
         if not node.mask & _NESTED:
             return None
-        if self._plan.nested == "json" or level <= 0:
+        if self._plan.nested == "json" or level <= (2 if _is_list_in_list(path, node) else 0):
             return "JSON"
         return plain(native_type(node)) if self._plan.nested == "native" else None
 
@@ -221,7 +221,8 @@ class _Shaper:
             )
             return f"STRUCT({', '.join(inner)})"
         if kinds == Kind.LIST and node.items:
-            return f"{self.read((), node.items, table, table - 1, root=False)}[]"
+            below = table - (2 if _is_list_in_list(path, node) else 1)
+            return f"{self.read((), node.items, below + 1, below, root=False)}[]"
         if kinds & _NESTED:
             return "JSON"
         kind = scalar_type(kinds) or "VARCHAR"
@@ -297,7 +298,7 @@ class _Table:
             sql, form = f"CAST({of_list} AS JSON[])", "JSON"
         else:
             form = kind[:-2]
-        level = self._level - 1
+        level = self._level - (2 if _is_list_in_list(path, node) else 1)
         table = _Table(self._shaper, (*self._path, path), level)
         table.value((), node.items, "item", form, level + 1, root=False)
         self._branches.append(Branch(path, sql, table.finished()))
@@ -334,6 +335,11 @@ class _Table:
             if self._shaper.stays_text(self._path, path):
                 wanted, probe = plain(native_type(node, staged=True)), ""
         self._fields.append(Field(path, wanted, f"CAST({sql} AS {wanted})", probe, hint=hint))
+
+
+def _is_list_in_list(path: Path, node: Node) -> bool:
+    """Whether a value is a list's item and may be a list itself: dlt counts two levels for it, so we do."""
+    return not path and bool(node.mask & Kind.LIST)
 
 
 def _structure(kind: str) -> str:

@@ -58,12 +58,15 @@ def collides(node: Node) -> bool:
 def native_type(node: Node, *, staged: bool = False) -> str:
     """The type that holds a value with all that is in it: STRUCT and LIST, or JSON where kinds mix.
 
+    Fields that are only ever null are left out as long as there are others: what they become is seen later.
+
     Args:
         staged: As the value is read: a date-time is a text first.
     """
     kinds = node.mask & ~Kind.NULL
     if kinds == Kind.OBJECT and node.fields and not collides(node):
-        fields = (f"{quote(key)} {native_type(child, staged=staged)}" for key, child in node.fields.items())
+        known = {key: child for key, child in node.fields.items() if child.mask & ~Kind.NULL} or node.fields
+        fields = (f"{quote(key)} {native_type(child, staged=staged)}" for key, child in known.items())
         return f"STRUCT({', '.join(fields)})"
     if kinds == Kind.LIST:
         return f"{native_type(node.items, staged=staged) if node.items else 'VARCHAR'}[]"

@@ -134,6 +134,15 @@ def test_full_refresh_forgets_the_cursor_and_replaces_the_table(house: Any) -> N
     assert "cursor_before" not in told
 
 
+def test_replace_asks_for_everything_whatever_the_cursor(house: Any) -> None:
+    events = next(resource for resource in house.config["resources"] if resource["name"] == "events")
+    events["write_disposition"] = "replace"
+    cursor, count = house.load("events")["cursor"], len(house.api.tracker.listing("events"))
+    told = house.load("events")
+    assert (told["cursor_before"], told["cursor"]) == (cursor, cursor)
+    assert (told["rows_inserted"], told["dagster/row_count"]) == (count, count)
+
+
 def test_a_window_by_hand_leaves_the_cursor_alone(house: Any) -> None:
     cursor = house.load("events")["cursor"]
     told = house.load("events", start_value="5", end_value="8")

@@ -320,6 +320,18 @@ def test_response_actions_come_before_our_error_rules(plans):
     assert [rule.origin for rule in endpoint.rules] == ["response_actions", "error_rules"]
 
 
+def test_a_function_alone_acts_on_every_answer(plans):
+    def fix(response, *args, **kwargs):
+        return response
+
+    written = [fix, {"status_code": 404, "action": "ignore"}]
+    rules = plans({"name": "a", "endpoint": {"response_actions": written}})["a"].endpoint.rules
+    assert [(rule.calls, rule.statuses, rule.action) for rule in rules] == [
+        ((fix,), frozenset(), None),
+        ((), frozenset({404}), "ignore"),
+    ]
+
+
 def test_references_to_the_environment_stay_references_wherever_a_request_has_them(plans, monkeypatch):
     import dagster as dg
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagster_restapi.config.naming import asset_name, normalize, normalize_table
+from dagster_restapi.config.naming import asset_name, normalize, normalize_path
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,21 @@ def test_an_identifier_becomes_snake_case(name, normalized):
 
 
 @pytest.mark.parametrize(
-    ("name", "table"),
-    [("issues__labels", "issues__labels"), ("Repo Events", "repo_events"), ("b-c", "b_c"), ("__", "x")],
+    ("name", "path"),
+    [
+        ("issues__labels", "issues__labels"),
+        ("Repo Events", "repo_events"),
+        ("b-c", "b_c"),
+        ("userInfo__homeTown", "user_info__home_town"),
+        ("__typename", "typename"),
+        ("a__", "a"),
+        ("__", "x"),
+        (" ", "_empty"),
+        ("", "_empty"),
+    ],
 )
-def test_a_tables_name_keeps_the_mark_of_child_tables(name, table):
-    assert normalize_table(name) == table
+def test_the_name_of_a_table_or_column_keeps_the_mark_between_its_parts(name, path):
+    assert normalize_path(name) == path
 
 
 @given(st.text())
@@ -53,7 +63,7 @@ def test_a_name_is_an_identifier_and_stays_as_it_is(name):
     assert not once.endswith("_")
     assert "__" not in once
     assert normalize(once) == once
-    assert normalize_table(normalize_table(name)) == normalize_table(name)
+    assert normalize_path(normalize_path(name)) == normalize_path(name)
 
 
 @given(st.text(min_size=1))

@@ -17,10 +17,21 @@ EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 Run = Callable[..., dict[str, dict[str, Any]]]
 
 
-def fetch(url: str, method: str = "GET") -> Any:
+def fetch(url: str, method: str = "GET", token: str = "") -> Any:
     """A JSON answer, without any code of this project."""
-    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=30) as answer:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with urllib.request.urlopen(urllib.request.Request(url, method=method, headers=headers), timeout=30) as answer:
         return json.load(answer)
+
+
+def fetch_pages(url: str, token: str = "") -> list[Any]:
+    """All records of a GitHub list, page by page until one is empty."""
+    records: list[Any] = []
+    while page := fetch(f"{url}&per_page=100&page={len(records) // 100 + 1}", token=token):
+        records += page
+        if len(page) < 100:
+            break
+    return records
 
 
 def load(name: str) -> dg.Definitions:
@@ -65,6 +76,29 @@ def paths(server: str) -> list[str]:
     return [entry["path"].partition("?")[0] for entry in fetch(f"{server}/_log")]
 
 
+def stored_issues(database: Path) -> tuple[set[Any], set[Any]]:
+    """What the tables say of issues and their labels."""
+    issues = query(
+        database,
+        "SELECT number, title, state, user__login, comments, body, strftime(updated_at, '%Y-%m-%dT%H:%M:%SZ') "
+        "FROM github_data.issues",
+    )
+    labels = query(
+        database,
+        "SELECT i.number, l.name, l._restapi_index FROM github_data.issues i "
+        "JOIN github_data.issues__labels l ON l._restapi_parent_id = i._restapi_id",
+    )
+    return set(issues), set(labels)
+
+
+def served_issues(server: str, repository: str, token: str = "") -> tuple[set[Any], set[Any]]:
+    """The same of what the API says."""
+    records = fetch_pages(f"{server}/repos/{repository}/issues?state=all", token)
+    fields = ("number", "title", "state", "user", "comments", "body", "updated_at")
+    issues = {tuple(r[name]["login"] if name == "user" else r[name] for name in fields) for r in records}
+    return issues, {(r["number"], label["name"], at) for r in records for at, label in enumerate(r["labels"])}
+
+
 def test_pokeapi_lists_are_whole_and_every_berry_has_its_details(
     run: Run, replay: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -89,22 +123,33 @@ def test_pokeapi_lists_are_whole_and_every_berry_has_its_details(
     assert query(database, "SELECT id, name, firmness__name FROM pokemon_data.berry_details ORDER BY id LIMIT 1") == [
         (1, "cheri", "soft")
     ]
+    for name, count in counts.items():
+        listed = fetch(f"{server}/api/v2/{name}/?limit={count}")["results"]
+        rows = query(database, f"SELECT name, url FROM pokemon_data.{name}")
+        assert sorted(rows) == sorted((row["name"], row["url"]) for row in listed)
     details = [
         fetch(f"{server}/api/v2/berry/{name}/") for (name,) in query(database, "SELECT name FROM pokemon_data.berry")
     ]
-    flavors = query(database, "SELECT count(*) FROM pokemon_data.berry_details__flavors")
-    assert flavors == [(sum(len(berry["flavors"]) for berry in details),)]
+    flavors = query(
+        database,
+        "SELECT b.name, f.flavor__name, f.potency FROM pokemon_data.berry_details b "
+        "JOIN pokemon_data.berry_details__flavors f ON f._restapi_parent_id = b._restapi_id",
+    )
+    assert sorted(flavors) == sorted(
+        (berry["name"], flavor["flavor"]["name"], flavor["potency"]) for berry in details for flavor in berry["flavors"]
+    )
 
 
 def test_github_issues_are_merged_and_a_second_run_takes_what_changed_and_nothing_else(
     run: Run, replay: Callable[..., str], tmp_path: Path
 ) -> None:
-    server, database = replay("--token", "a-canary-token"), tmp_path / "github.duckdb"
+    token = "a-canary-token"
+    server, database = replay("--token", token), tmp_path / "github.duckdb"
     repository = "openframeworks/openFrameworks"
     environment = {
         "GITHUB_API_URL": server,
         "GITHUB_REPO": repository,
-        "GITHUB_TOKEN": "a-canary-token",
+        "GITHUB_TOKEN": token,
         "GITHUB_PER_PAGE": "50",
         "GITHUB_SINCE": "2000-01-01T00:00:00Z",
         "GITHUB_DATABASE": str(database),
@@ -113,6 +158,7 @@ def test_github_issues_are_merged_and_a_second_run_takes_what_changed_and_nothin
     first = run("github", "issues", **environment)["issues"]
 
     assert (first["dagster/row_count"], first["dagster_restapi/requests"]) == (170, 4)
+    assert stored_issues(database) == served_issues(server, repository, token)
     before = dict(query(database, "SELECT number, _restapi_load_id FROM github_data.issues"))
     numbers = sorted(before)[10:12]
     for number in numbers:
@@ -125,11 +171,12 @@ def test_github_issues_are_merged_and_a_second_run_takes_what_changed_and_nothin
     assert query(database, "SELECT number FROM github_data.issues WHERE title = 'Edited' ORDER BY number") == [
         (number,) for number in numbers
     ]
+    assert stored_issues(database) == served_issues(server, repository, token)
     assert (second["dagster/row_count"], second["dagster_restapi/requests"]) == (170, 1)
     assert (second["dagster_restapi/rows_updated"], second["dagster_restapi/rows_inserted"]) == (2, 0)
     assert second["dagster_restapi/cursor_before"] == first["dagster_restapi/cursor"]
     assert second["dagster_restapi/cursor"] == touched["updated_at"]
-    assert b"a-canary-token" not in database.read_bytes()
+    assert token.encode() not in database.read_bytes()
 
 
 def test_github_comments_carry_the_number_of_their_issue(run: Run, replay: Callable[..., str], tmp_path: Path) -> None:

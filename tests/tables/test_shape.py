@@ -72,6 +72,22 @@ def test_max_nesting_keeps_the_rest_as_json(
         assert {"t", "t__l", "t__l__m"} <= loads.tables()
 
 
+@pytest.mark.parametrize(("levels", "whole"), [(1, True), (2, True), (3, False)])
+def test_a_list_in_a_list_counts_as_two_levels(loads: Any, levels: int, whole: bool) -> None:
+    loads(TablePlan(resource="t", table="t", max_nesting=levels), [{"matrix": [[1, 2], [3]]}])
+    if whole:
+        assert loads.tables() == {"t", "t__matrix"}
+        assert loads.rows("t__matrix", "_restapi_index, value") == [(0, "[1,2]"), (1, "[3]")]
+    else:
+        assert loads.rows("t__matrix__list", "_restapi_index, value") == [(0, 1), (0, 3), (1, 2)]
+
+
+def test_keys_with_two_underscores_are_paths_already(loads: Any) -> None:
+    loads(PLAN, [{"id": 1, "user__homeTown": "X", "__typename": "Issue", "labels__all": [1]}])
+    assert loads.rows("issues", "id, user__home_town, typename") == [(1, "X", "Issue")]
+    assert loads.rows("issues__labels__all", "value") == [(1,)]
+
+
 def test_json_mode_keeps_objects_and_lists_whole(loads: Any) -> None:
     plan = TablePlan(resource="t", table="t", nested="json")
     loads(plan, [{"o": {"b": 1, "a": [None, "x"]}, "l": [], "s": 1, "m": {"x": 1}}, {"o": None, "m": "text"}])

@@ -37,6 +37,20 @@ def test_a_column_of_nulls_takes_the_type_of_its_first_value(loads: Any) -> None
     assert result.schema_changes == ("things.n VARCHAR -> HUGEINT",)
 
 
+@pytest.mark.parametrize("nested", ["tables", "native", "json"])
+def test_a_null_in_place_of_an_object_or_a_list_makes_no_column(loads: Any, nested: Any) -> None:
+    plan = TablePlan(resource="things", table="things", nested=nested)
+    loads(plan, [{"id": 1, "who": {"name": "ada", "at": {"city": "X"}}, "tags": ["a"], "deep": {"list": [1]}}])
+    before = loads.types("things")
+    told = loads(
+        plan, [{"id": 2, "who": None, "tags": None, "deep": None}, {"id": 3, "who": {"name": "b", "at": None}}]
+    )
+    assert told.schema_changes == ()
+    assert loads.types("things") == before
+    changes = loads(plan, [{"id": 4, "who": {"name": "eve"}, "other": None}]).schema_changes
+    assert changes == ("new column things.other VARCHAR",)
+
+
 PAIRS: list[tuple[object, object, str, set[object]]] = [
     (1, 2.5, "DOUBLE", {1.0, 2.5}),
     (2**53 + 1, 2.5, "VARCHAR", {str(2**53 + 1), "2.5"}),
