@@ -107,20 +107,18 @@ def evolve(
     asset: str,
     partitioned: bool,
     fresh: bool,
-    database: str,
 ) -> Evolved:
     """Makes the target's tables fit for the staged rows.
 
     Args:
         partitioned: The asset has partitions: every table gets `_restapi_partition`.
         fresh: The load replaces all there is: older tables are dropped, so that their types do not outlive their rows.
-        database: Name under which the scratch file is attached.
 
     Raises:
         ContractError: The contract freezes what this load would change.
         TableError: The root table belongs to another asset.
     """
-    return _Evolver(connection, space, plan, staged, asset, partitioned, database).run(fresh)
+    return _Evolver(connection, space, plan, staged, asset, partitioned).run(fresh)
 
 
 class _Evolver:
@@ -132,10 +130,9 @@ class _Evolver:
         staged: Staged,
         asset: str,
         partitioned: bool,
-        database: str,
     ) -> None:
         self._connection, self._space, self._plan, self._staged = connection, space, plan, staged
-        self._asset, self._partitioned, self._database = asset, partitioned, database
+        self._asset, self._partitioned = asset, partitioned
         self._changes: list[str] = []
         self._warnings: list[str] = []
         self._known = _Known()
@@ -268,8 +265,7 @@ class _Evolver:
         if not shape.path and self._plan.disposition == "merge" and self._plan.strategy == "scd2":
             system |= {self._plan.valid_from: "TIMESTAMPTZ", self._plan.valid_to: "TIMESTAMPTZ"}
         names = self._column_names(shape, name, system)
-        source = self._staged.sources[shape.path].replace("{}", self._database)
-        table = Written(name, shape.path, source, {}, {})
+        table = Written(name, shape.path, self._staged.sources[shape.path], {}, {})
         if have is None:
             self._create(shape, name, names, system)
         else:

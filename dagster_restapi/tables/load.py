@@ -22,8 +22,8 @@ from dagster_restapi.tables.evolve import PARTITION, Evolved, evolve
 from dagster_restapi.tables.keys import primary_key
 from dagster_restapi.tables.shape import key_path
 from dagster_restapi.tables.sql import Space
-from dagster_restapi.tables.stage import Staged, remove, stage
-from dagster_restapi.tables.target import Log, Target, attach
+from dagster_restapi.tables.stage import Staged, stage
+from dagster_restapi.tables.target import Log, Target
 from dagster_restapi.tables.types import plain
 from dagster_restapi.tables.write import Counts, Job, write
 
@@ -83,18 +83,18 @@ def staging(target: Target, plan: TablePlan, slice_: Slice, spool: Spool) -> Ite
     Raises:
         TableError: The records cannot be staged.
     """
-    staged = stage(
-        spool,
-        plan,
-        memory_limit=target.memory_limit,
-        partition=slice_.partition,
-        by_window=slice_.window is not None,
-        stretch=[key for key, _ in slice_.stretch],
-    )
-    try:
+    with (
+        target.engine() as engine,
+        stage(
+            engine,
+            spool,
+            plan,
+            partition=slice_.partition,
+            by_window=slice_.window is not None,
+            stretch=[key for key, _ in slice_.stretch],
+        ) as staged,
+    ):
         yield staged
-    finally:
-        remove(staged.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def _load(request: _Request, staged: Staged, log: Log) -> LoadResult:
     asked = time.monotonic()
     fault = ""
     try:
-        with request.target.write(log=log) as connection:
+        with request.target.write(engine=staged.engine, log=log) as connection:
             locked = time.monotonic()
             result = _transact(connection, request, staged, waited=locked - asked)
             result = _with_seconds(result, locked)
@@ -153,8 +153,6 @@ def _transact(connection: duckdb.DuckDBPyConnection, request: _Request, staged: 
     """The transaction. An error leaves it open: closing the connection rolls it back."""
     space = request.target.space(connection)
     load_id, slice_ = request.load_id, request.slice_
-    name = "stage_" + "".join(letter if letter.isalnum() else "_" for letter in load_id)
-    attach(connection, staged.path, name)
     try:
         connection.execute("BEGIN")
         ledger.prepare(connection, space)
@@ -167,31 +165,22 @@ def _transact(connection: duckdb.DuckDBPyConnection, request: _Request, staged: 
             ledger.drop_asset(connection, space, slice_.asset)
         newest = ledger.newest(connection, space, slice_.asset, slice_.partition)
         _check_expected(request, newest)
-        result = _write(connection, space, request, staged, name, newest, waited, anew=anew)
+        result = _write(connection, space, request, staged, newest, waited, anew=anew)
         connection.execute("COMMIT")
     except BaseException:
         _abandon(connection)
         raise
-    finally:
-        _detach(connection, name)
     if ledger.find(connection, space, load_id) is None:
         raise TableError("the commit returned, but the ledger does not have the load", where=slice_.asset)
     return result
 
 
 def _abandon(connection: duckdb.DuckDBPyConnection) -> None:
-    """Ends the transaction of a failed load, so that the scratch file can be let go."""
+    """Ends the transaction of a failed load, so that what was staged can be let go."""
     try:
         connection.execute("ROLLBACK")
     except duckdb.Error:
         return  # the connection is about to close, which rolls back as well
-
-
-def _detach(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    try:
-        connection.execute(f"DETACH {name}")
-    except duckdb.Error:
-        return  # closing the connection lets go of the file as well
 
 
 def _begins_anew(request: _Request, last: LedgerRow | None) -> bool:
@@ -239,7 +228,6 @@ def _write(
     space: Space,
     request: _Request,
     staged: Staged,
-    database: str,
     newest: LedgerRow | None,
     waited: float,
     *,
@@ -258,7 +246,6 @@ def _write(
         asset=slice_.asset,
         partitioned=partitioned,
         fresh=anew or (request.replace and not partitioned and open_contract and not empty_kept),
-        database=database,
     )
     counts = write(connection, space, _job(connection, space, request, staged, tables))
     counts.before = tables.before

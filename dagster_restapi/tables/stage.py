@@ -1,11 +1,11 @@
-"""From a spool to a scratch DuckDB file beside it: everything that can be done before the target is locked."""
+"""From a spool to a scratch database: everything that can be done before the target is locked."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,30 +18,36 @@ from dagster_restapi.tables.keys import Keys, find_keys, staged_column
 from dagster_restapi.tables.shape import RECORD, Branch, Field, Layout, Shape, layout
 from dagster_restapi.tables.shape import Path as KeyPath
 from dagster_restapi.tables.sql import listing, literal, quote
+from dagster_restapi.tables.target import session
 from dagster_restapi.tables.types import key_text
 
 _OBJECT_BYTES = 2**20  # the least: buffers have twice this size, and for each of them there is one thread at most
 _FIRST_INSTANT, _END_OF_CALENDAR = "'0001-01-01 00:00:00+00'", "'10000-01-01 00:00:00+00'"
-_SLOW_TO_WRITE = "fsst,dict_fsst,zstd"  # worth it in a file that stays
+_SETTINGS = {
+    "preserve_insertion_order": "true",  # a row's number is its place in the spool
+    "disabled_compression_methods": "fsst,dict_fsst,zstd",  # slow to write: worth it in a file that stays
+}
+_IN_MEMORY = 8 * 2**20  # bytes of a spool that needs no scratch file
 FILE = "stage.duckdb"
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """The scratch file, ready to be copied from.
+    """The scratch database, ready to be copied from.
 
     Columns of its tables: the root's `_ord` (order in the spool), `_id`, `_hash`; a child's `_root` (the root row's
     `_ord`), `_id`, `_parent_id`, `_root_id`, `_index`; and `c0`, `c1`, … in the order of the shape's fields. Where the
     spool is for several partitions, `_part` is the number of the row's own.
 
     Attributes:
-        sources: Each table's rows as SQL, by table path; `{}` stands for the name that the file is attached under.
+        engine: The DuckDB that the scratch database is attached to.
+        sources: Each table's rows as SQL, by table path.
         rows: Rows per table path, after twins were removed.
         twins: Rows left out because a later one of the same load has the same key.
         parts: Of a spool for several partitions: the rows and twins of each by its number.
     """
 
-    path: Path
+    engine: duckdb.DuckDBPyConnection
     shape: Shape
     keys: Keys
     sources: dict[tuple[KeyPath, ...], str]
@@ -57,18 +63,22 @@ class Staged:
         return replace(self, sources=sources, rows=dict.fromkeys(sources, 0) | rows, twins=twins, parts={})
 
 
+@contextmanager
 def stage(
+    engine: duckdb.DuckDBPyConnection,
     spool: Spool,
     plan: TablePlan,
     *,
-    memory_limit: str,
     partition: str | None,
     by_window: bool,
     stretch: Sequence[str] = (),
-) -> Staged:
-    """Reads the spool with the recorded schema and shapes it into tables.
+) -> Iterator[Staged]:
+    """Reads the spool with the recorded schema and shapes it into tables of a scratch database, for the body of a `with`.
+
+    A large one lies in a file beside the spool, a small one in memory.
 
     Args:
+        engine: The DuckDB to attach it to.
         by_window: Partitions are time windows: the key of a merge counts for the whole table.
         stretch: The partitions that the spool is for, where there are several. `Staged.only` gives the rows of one.
 
@@ -77,48 +87,75 @@ def stage(
     """
     started = time.monotonic()
     path = spool.directory / FILE
-    remove(path)
     scope = list(stretch) or ([] if partition is None else [partition])
     if by_window and plan.disposition == "merge":
         scope = []
     refused: frozenset[tuple[tuple[KeyPath, ...], KeyPath]] = frozenset()
-    with _scratch(path, memory_limit) as connection:
-        while True:
-            shapes = layout(plan, spool.schema, as_text=refused)
-            keys = find_keys(plan, shapes.root, rows=spool.rows)
-            stager = _Stager(connection, spool, plan, shapes, keys, scope, split=bool(stretch))
-            more = stager.run()
-            if not more:
-                break
-            refused |= more
-        rows = {table: stager.count(name) for table, name in stager.names.items()}
-        parts = stager.parts() if stretch else {}
-    sources = {table: f"{{}}.{name}" for table, name in stager.names.items()} | {(): stager.rooted("{}.")}
-    return Staged(path, shapes.root, keys, sources, rows, stager.twins, time.monotonic() - started, parts)
+    with _attached(engine, path, in_memory=spool.bytes <= _IN_MEMORY) as database:
+        with _working_in(engine, database, path) as connection:
+            while True:
+                shapes = layout(plan, spool.schema, as_text=refused)
+                keys = find_keys(plan, shapes.root, rows=spool.rows)
+                stager = _Stager(connection, spool, plan, shapes, keys, scope, split=bool(stretch))
+                more = stager.run()
+                if not more:
+                    break
+                refused |= more
+            rows = {table: stager.count(name) for table, name in stager.names.items()}
+            parts = stager.parts() if stretch else {}
+        sources = {table: f"{database}.{name}" for table, name in stager.names.items()}
+        sources[()] = stager.rooted(f"{database}.")
+        seconds = time.monotonic() - started
+        yield Staged(engine, shapes.root, keys, sources, rows, stager.twins, seconds, parts)
 
 
-def remove(path: Path) -> None:
+@contextmanager
+def _attached(engine: duckdb.DuckDBPyConnection, path: Path, *, in_memory: bool) -> Iterator[str]:
+    """A new scratch database, by the name that it is attached under; gone afterwards."""
+    name = f"stage_{path.parent.name}"
+    _remove(path)
+    try:
+        with _told(path):
+            engine.execute(f"ATTACH {literal(':memory:' if in_memory else str(path))} AS {quote(name)}")
+        if not in_memory:
+            path.chmod(0o600)
+        yield quote(name)
+    finally:
+        with suppress(duckdb.Error):  # an engine that failed is closed, and lets go of it as well
+            engine.execute(f"DETACH {quote(name)}")
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
     """Removes a scratch file and what DuckDB may have left beside it."""
     for name in (path, path.with_name(path.name + ".wal")):
         name.unlink(missing_ok=True)
 
 
 @contextmanager
-def _scratch(path: Path, memory_limit: str) -> Iterator[duckdb.DuckDBPyConnection]:
+def _working_in(engine: duckdb.DuckDBPyConnection, database: str, path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to the scratch database, and settings of the engine that are right for it alone."""
+    names = listing(f"current_setting({literal(name)})" for name in _SETTINGS)
+    [usual] = engine.execute(f"SELECT {names}").fetchall()
+    with _told(path), session(engine) as connection:
+        try:
+            for name, value in _SETTINGS.items():
+                connection.execute(f"SET GLOBAL {name} = {literal(value)}")
+            connection.execute(f"USE {database}")
+            yield connection
+        finally:
+            for name, value in zip(_SETTINGS, usual, strict=True):
+                connection.execute(f"SET GLOBAL {name} = {literal(str(value))}")
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """DuckDB's errors as ours."""
     fault = ""
     try:
-        with duckdb.connect(str(path), config={"memory_limit": memory_limit}) as connection:
-            path.chmod(0o600)
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute("SET preserve_insertion_order = true")  # a row's number is its place in the spool
-            connection.execute(f"SET disabled_compression_methods = '{_SLOW_TO_WRITE}'")
-            yield connection
+        yield
     except duckdb.Error as error:
         fault = str(error)
-        remove(path)
-    except BaseException:
-        remove(path)
-        raise
     if fault:
         raise TableError(f"the records cannot be staged: {fault.splitlines()[0]}", where=str(path), hint=_advice(fault))
 

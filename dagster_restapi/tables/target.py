@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,15 +76,52 @@ class Target:
         return self.database, self.schema, self.memory_limit
 
     @contextmanager
-    def write(self, *, log: Log | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    def engine(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A DuckDB that this database is attached to when it is read or written, for staging and writing in one.
+
+        To make one takes ten times as long as to open a file in it, so one for each database waits for its next use.
+        Nobody else uses it meanwhile, but for `:memory:`. After an error it is closed, and every file with it.
+        """
+        if self.in_memory:
+            with _guard:
+                if self._memory_key not in _memory:
+                    _memory[self._memory_key] = duckdb.connect(":memory:", config=self._config())
+            yield _memory[self._memory_key]
+            return
+        key = (os.getpid(), self.database, *sorted((name, repr(value)) for name, value in self._config().items()))
+        with _guard:
+            engine = _engines.pop(key, None)
+        if engine is None:
+            engine = duckdb.connect(":memory:", config={"temp_directory": f"{self.database}.tmp", **self._config()})
+        try:
+            yield engine
+        except BaseException:
+            engine.close()
+            raise
+        with _guard:
+            kept = _engines.setdefault(key, engine) is engine
+        if not kept:
+            engine.close()
+
+    @contextmanager
+    def write(
+        self, *, engine: duckdb.DuckDBPyConnection | None = None, log: Log | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection for writing; nobody else has the file open meanwhile.
+
+        Args:
+            engine: What `engine` gave, so that what was staged in it is in reach.
 
         Raises:
             LockTimeout: Another process kept the file for longer than `lock_timeout`; the message names it.
             TableError: The file cannot be opened: no permission, no space, no database.
         """
         deadline = time.monotonic() + self.lock_timeout
-        with self._turn(deadline), self._opened(read_only=False, deadline=deadline, log=log) as connection:
+        with (
+            nullcontext(engine) if engine else self.engine() as chosen,
+            self._turn(deadline),
+            self._opened(chosen, read_only=False, deadline=deadline, log=log) as connection,
+        ):
             yield connection
 
     @contextmanager
@@ -102,7 +139,10 @@ class Target:
                 hint="Materialize the asset that makes it first.",
             )
         deadline = time.monotonic() + self.lock_timeout
-        with self._opened(read_only=True, deadline=deadline, log=log) as connection:
+        with (
+            self.engine() as engine,
+            self._opened(engine, read_only=True, deadline=deadline, log=log) as connection,
+        ):
             yield connection
 
     @contextmanager
@@ -154,42 +194,19 @@ class Target:
             turn.release()
 
     @contextmanager
-    def _opened(self, *, read_only: bool, deadline: float, log: Log | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _opened(
+        self, engine: duckdb.DuckDBPyConnection, *, read_only: bool, deadline: float, log: Log | None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         if self.in_memory:
-            with _guard:
-                if self._memory_key not in _memory:
-                    _memory[self._memory_key] = duckdb.connect(":memory:", config=self._config())
-            with _session(_memory[self._memory_key]) as connection:
+            with session(engine) as connection:
                 yield connection
             return
-        with self._engine() as engine:
-            attach = f"ATTACH {literal(self.database)} AS {_CATALOG}{' (READ_ONLY)' if read_only else ''}"
-            self._patiently(lambda: engine.execute(attach), deadline, log or _logger.info)
-            with _session(engine) as connection:
-                connection.execute(f"USE {_CATALOG}")
-                yield connection
-            engine.execute(f"DETACH {_CATALOG}")
-
-    @contextmanager
-    def _engine(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A DuckDB that files are attached to: to make one takes ten times as long as to open a file in it.
-
-        One for each database waits for its next use. After an error it is closed, and the file with it.
-        """
-        key = (os.getpid(), self.database, *sorted((name, repr(value)) for name, value in self._config().items()))
-        with _guard:
-            engine = _engines.pop(key, None)
-        if engine is None:
-            engine = duckdb.connect(":memory:", config={"temp_directory": f"{self.database}.tmp", **self._config()})
-        try:
-            yield engine
-        except BaseException:
-            engine.close()
-            raise
-        with _guard:
-            kept = _engines.setdefault(key, engine) is engine
-        if not kept:
-            engine.close()
+        attach = f"ATTACH {literal(self.database)} AS {_CATALOG}{' (READ_ONLY)' if read_only else ''}"
+        self._patiently(lambda: engine.execute(attach), deadline, log or _logger.info)
+        with session(engine) as connection:
+            connection.execute(f"USE {_CATALOG}")
+            yield connection
+        engine.execute(f"DETACH {_CATALOG}")
 
     def _config(self) -> dict[str, Any]:
         return {"memory_limit": self.memory_limit, **self.config}
@@ -224,7 +241,7 @@ class Target:
 
 
 @contextmanager
-def _session(engine: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+def session(engine: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection of its own, with its own temporary tables."""
     connection = engine.cursor()
     try:
@@ -249,7 +266,3 @@ def _cannot_open(database: str, fault: str) -> TableError:
         hint="Check that the path is a DuckDB file, and that it and its folder can be written.",
     )
 
-
-def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
-    """Attaches a file for reading under a name of our own choice."""
-    connection.execute(f"ATTACH {literal(str(path))} AS {name} (READ_ONLY)")
