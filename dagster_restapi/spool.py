@@ -35,8 +35,8 @@ from dagster_restapi.schema import Node, Recorder
 
 HASH_FIELD = "_restapi_row_hash"
 PLACE_FIELD = "_restapi_place"  # of a spool for several partitions: the number of the one that a record goes into
-SEGMENT_BYTES = 64 * 2**20
-SMALL_SEGMENTS = 64  # DuckDB opens a file in about 0.4 ms: more segments than this are joined when the spool is sealed
+SEGMENT_BYTES = 8 * 2**20  # DuckDB reads up to 32 MB of a file at once, in each of its threads
+SMALL_SEGMENTS = 64  # DuckDB opens a file in about 0.4 ms: when more than so many are not full, they are joined
 
 _FORMAT = 1
 _LONE = re.compile("[\ud800-\udfff]")
@@ -342,7 +342,7 @@ class Spool:
     def seal(self) -> None:
         """Joins many small segments into few, so that staging opens few files. All units must be done."""
         segments = self.segments()
-        if len(segments) <= SMALL_SEGMENTS:
+        if len(segments) - self.bytes // SEGMENT_BYTES <= SMALL_SEGMENTS:
             return
         joined: list[tuple[str, int, int]] = []
         for number, group in enumerate(_by_size(segments)):

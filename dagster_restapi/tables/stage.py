@@ -73,7 +73,7 @@ def stage(
     by_window: bool,
     stretch: Sequence[str] = (),
 ) -> Iterator[Staged]:
-    """Reads the spool with the recorded schema and shapes it into tables of a scratch database, for the body of a `with`.
+    """Shapes a spool into tables of a scratch database, by its recorded schema; for the body of a `with`.
 
     A large one lies in a file beside the spool, a small one in memory.
 

@@ -49,7 +49,7 @@ class Target:
 
     database: str
     schema: str = "main"
-    memory_limit: str = "160MB"
+    memory_limit: str = "128MB"
     lock_timeout: float = 120.0
     config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -265,4 +265,3 @@ def _cannot_open(database: str, fault: str) -> TableError:
         where=database,
         hint="Check that the path is a DuckDB file, and that it and its folder can be written.",
     )
-
