@@ -119,6 +119,7 @@ class Slice:
     partition: str | None = None
     partition_keys: Mapping[str, str] = field(default_factory=dict)  # dimension -> key, of two-dimensional partitions
     window: Window | None = None
+    scope: str | None = None  # of a window beside a key: how all partitions with that key begin or end
     stretch: tuple[tuple[str, Window], ...] = ()  # partitions that one request range brings; `window` spans all of them
     layout: str | None = None  # how the asset is cut into partitions; the rows of one layout are not those of another
     cursor: Cursor | None = None  # where to go on from; None: start at `initial_value`

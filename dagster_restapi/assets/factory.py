@@ -1,6 +1,6 @@
 """From a configuration to assets and definitions: one asset per selected resource, the parent a dependency."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ def _asset(
     if parent:
         check_pair(name, parent, partitions, of_parent)
 
-    def compute(context: AssetExecutionContext, **parents: ParentTable) -> Any:
+    def compute(context: AssetExecutionContext, **parents: ParentTable) -> Iterator[dg.MaterializeResult[Any]]:
         config = RestApiRunConfig(**context.op_execution_context.op_config)
         io = getattr(context.resources, io_manager_key)
         if not isinstance(io, RestApiDbIOManager):
@@ -126,7 +126,7 @@ def _asset(
             )
         tables = {parent: parents["parent"]} if parent else {}
         by_partition = partitions is not None and of_parent is not None
-        return Step(context, config, plan, plans, io, tables, by_partition).run()
+        yield from Step(context, config, plan, plans, io, tables, by_partition).run()
 
     parent_key = selected[parent].spec.key if parent else None
     build: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
 
-from dagster_restapi.assets.state import Standing
+from dagster_restapi.assets.haul import Loaded
 from dagster_restapi.assets.translator import PREFIX
 from dagster_restapi.config.naming import normalize
-from dagster_restapi.model import Column, Cursor, Fetched, LoadResult, Parent, Plan
+from dagster_restapi.model import Column, Cursor, Parent, Plan
 
 _CELL = 60  # characters of a value that the preview shows
 _COLUMNS = 12
@@ -18,14 +19,11 @@ _COLUMNS = 12
 
 def event_metadata(
     plan: Plan,
-    fetched: Fetched,
-    result: LoadResult,
-    standing: Standing,
+    loaded: Loaded,
     *,
     table: str,
     preview: Sequence[Mapping[str, Any]],
     cursors: Mapping[str, Any] | None = None,
-    partition: str | None = None,
     parent_key: dg.AssetKey | None = None,
 ) -> dict[str, Any]:
     """The metadata of one load's event. Keys: DESIGN, "Metadata of a materialization".
@@ -36,6 +34,7 @@ def event_metadata(
         cursors: Count, minimum and maximum, where the cursor is one per parent key.
         parent_key: The asset that `include_from_parent` copies columns from.
     """
+    fetched, result = loaded.fetched, loaded.result
     metadata: dict[str, Any] = {
         f"{PREFIX}/load_id": result.load_id,
         f"{PREFIX}/rows_loaded": result.rows_loaded,
@@ -50,24 +49,20 @@ def event_metadata(
         f"{PREFIX}/fetch_seconds": round(fetched.seconds, 3),
         f"{PREFIX}/locked_seconds": round(result.locked_seconds, 3),
         f"{PREFIX}/schema_changes": list(result.schema_changes),
+        f"{PREFIX}/failed_parents": [dict(key) for key in fetched.failed_parents[:100]],
+        f"{PREFIX}/child_tables": dict(result.tables),
         "dagster/column_schema": table_schema(result.columns),
         "dagster/table_name": table,
     }
-    if partition is None:
-        metadata["dagster/row_count"] = result.row_count
-    elif result.partition_row_count is not None:
-        metadata["dagster/partition_row_count"] = result.partition_row_count
+    metadata |= _partition_metadata(loaded)
     if plan.incremental is not None:
-        metadata |= _cursor_metadata(result, standing, cursors)
+        metadata |= _cursor_metadata(loaded, cursors)
     if plan.parent is not None and plan.parent.include and parent_key is not None:
         metadata["dagster/column_lineage"] = lineage(plan, plan.parent, parent_key, result.columns)
     if plan.parent is not None:
         metadata[f"{PREFIX}/parents"] = fetched.parents or 0
-        metadata[f"{PREFIX}/failed_parents"] = [dict(key) for key in fetched.failed_parents[:100]]
         metadata[f"{PREFIX}/failed_parent_count"] = len(fetched.failed_parents)
         metadata[f"{PREFIX}/skipped_parents"] = fetched.skipped_parents
-    if result.tables:
-        metadata[f"{PREFIX}/child_tables"] = dict(result.tables)
     if fetched.out_of_range:
         metadata[f"{PREFIX}/rows_out_of_range"] = fetched.out_of_range
     if fetched.without_cursor:
@@ -82,14 +77,34 @@ def event_metadata(
     return metadata
 
 
-def _cursor_metadata(result: LoadResult, standing: Standing, cursors: Mapping[str, Any] | None) -> dict[str, Any]:
-    metadata: dict[str, Any] = {f"{PREFIX}/cursor_source": standing.source}
+def _partition_metadata(loaded: Loaded) -> dict[str, Any]:
+    """The rows of the whole table, or of the partition; and where a range was fetched at once, that it was."""
+    part, result = loaded.part, loaded.result
+    if part.key is None:
+        return {"dagster/row_count": result.row_count}
+    metadata: dict[str, Any] = {"dagster/partition_row_count": result.partition_row_count or 0}
+    if part.window is not None:
+        metadata[f"{PREFIX}/window_start"] = part.window.start
+        metadata[f"{PREFIX}/window_end"] = part.window.end
+    if loaded.together > 1:
+        metadata[f"{PREFIX}/fetched_together"] = loaded.together
+    return metadata
+
+
+def _cursor_metadata(loaded: Loaded, cursors: Mapping[str, Any] | None) -> dict[str, Any]:
+    result = loaded.result
+    metadata: dict[str, Any] = {f"{PREFIX}/cursor_source": loaded.standing.source}
     if cursors is not None:
         return metadata | {f"{PREFIX}/cursors": dict(cursors)}
     for name, cursor in (("cursor", result.cursor), ("cursor_before", result.cursor_before)):
         if cursor is not None:
             metadata[f"{PREFIX}/{name}"] = cursor_value(cursor)
     return metadata
+
+
+def data_version_tags(version: str) -> dict[str, str]:
+    """The tags by which Dagster knows the data version of an event that it does not make itself."""
+    return {DATA_VERSION_TAG: version, DATA_VERSION_IS_USER_PROVIDED_TAG: "true"}
 
 
 def cursor_value(cursor: Cursor) -> Any:

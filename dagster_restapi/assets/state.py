@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import dagster as dg
-from dagster import AssetRecordsFilter, DagsterInstance
+from dagster import AssetRecordsFilter, DagsterEventType, DagsterInstance, EventLogRecord
 
 from dagster_restapi.assets.translator import PREFIX
 from dagster_restapi.model import Cursor, LedgerRow
+from dagster_restapi.tables.ledger import Record
 
-CursorSource = Literal["metadata", "ledger", "initial", "full_refresh", "wiped"]
+CursorSource = Literal["metadata", "ledger", "initial", "full_refresh", "wiped", "partition"]
 
 _BACK = 50  # events that are looked through at once for one that has a load
+_AT_ONCE = 500  # events of different partitions that are read at once
+_RESUMED = "dagster/is_resume_retry"  # Dagster's tag of a run that goes on from another one's failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Standing:
 
     Attributes:
         cursor: Where to go on; None: at the beginning.
-        source: Which of events and ledger said so.
+        source: Which of events and ledger said so; for a time window the partition itself.
         newest: The ledger's newest row of the slice: the load must find it unchanged.
         rebuild: The load replaces the slice.
         told: This very run has loaded already and was stopped before it could tell: only tell.
@@ -39,50 +43,119 @@ class Standing:
     wipe: str | None = None
 
 
-def stand(
-    instance: DagsterInstance,
-    key: dg.AssetKey,
-    partition: str | None,
-    newest: LedgerRow | None,
-    *,
-    root_run_id: str,
-    table_exists: bool,
-    full_refresh: bool,
-) -> Standing:
-    """Compares the asset's newest event that names a load with the ledger's newest row, by load and never by clock.
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is known of an asset before a run.
+
+    Attributes:
+        record: What the ledger says of the run's slices.
+        root_run_id: The run itself, or the one that it is a re-execution of.
+        resumes: Whether the run goes on from the failure of that one.
+        wipe: The newest wipe of the asset.
+        told: The load that the newest event of each slice names, where that can matter.
+        ours: The loads of the ledger that no such event names, of runs of this instance.
+    """
+
+    record: Record
+    run_id: str
+    root_run_id: str
+    resumes: bool = False
+    wipe: str | None = None
+    told: Mapping[str | None, str] = field(default_factory=dict)
+    ours: frozenset[str] = frozenset()
+
+
+def look_back(
+    instance: DagsterInstance, run: dg.DagsterRun, key: dg.AssetKey, record: Record, *, by_window: bool
+) -> Past:
+    """Reads from Dagster's event log what matters for slices that the ledger knows; for others nothing can.
+
+    Args:
+        by_window: The slices are time windows. They are replaced whatever the events say, so that only a load of this
+            very run can make a difference.
+    """
+    root = run.root_run_id or run.run_id
+    known = {part: row for part, row in record.newest.items() if not by_window or row.root_run_id == root}
+    told = newest_event_loads(instance, key, list(known))
+    silent = [row for part, row in known.items() if not by_window and row.load_id != told.get(part)]
+    return Past(
+        record,
+        run.run_id,
+        root,
+        resumes=run.tags.get(_RESUMED) == "true",
+        wipe=newest_wipe(instance, key),
+        told=told,
+        ours=frozenset(row.load_id for row in silent if instance.has_run(row.run_id)),
+    )
+
+
+def stand(past: Past, partition: str | None, *, by_window: bool, full_refresh: bool) -> Standing:
+    """Compares the slice's newest event that names a load with the ledger's newest row, by load and never by clock.
 
     Source: DESIGN, "The life of a step", 2.
     """
-    wipe = newest_wipe(instance, key)
-    event_load = newest_event_load(instance, key, partition)
-    if newest is not None and newest.load_id != event_load and newest.root_run_id == root_run_id:
+    newest, wipe = past.record.newest.get(partition), past.wipe
+    reported = newest is not None and newest.load_id == past.told.get(partition)
+    # A re-execution of all that was done loads again; a retry, or one from the failure on, goes on behind it.
+    goes_on = not reported or past.resumes or (newest is not None and newest.run_id == past.run_id)
+    if newest is not None and newest.root_run_id == past.root_run_id and goes_on:
         return Standing(newest.cursor, "ledger", newest, told=True, wipe=wipe)
     if full_refresh:
         return Standing(None, "full_refresh", newest, rebuild=True, wipe=wipe)
-    if newest is None or not table_exists:  # a table without a ledger row: what it holds would come a second time
-        return Standing(None, "initial", newest, rebuild=newest is not None or table_exists, wipe=wipe)
+    if by_window:
+        return Standing(None, "partition", newest, wipe=wipe)
+    if newest is None or not past.record.has_table:  # a table without a ledger row: its rows would come a second time
+        rebuild = newest is not None or past.record.has_table
+        return Standing(None, "initial", newest, rebuild=rebuild, wipe=wipe)
     if wipe is not None and wipe != newest.wipe:
         return Standing(None, "wiped", newest, rebuild=True, wipe=wipe)
-    if newest.load_id == event_load:
+    if reported:
         return Standing(newest.cursor, "metadata", newest, wipe=wipe)
-    ours = instance.has_run(newest.run_id)  # else another instance, or an ephemeral one, has told of it
-    return Standing(newest.cursor, "ledger", newest, unreported=newest.load_id if ours else None, wipe=wipe)
+    unreported = newest.load_id if newest.load_id in past.ours else None  # else another instance has told of it
+    return Standing(newest.cursor, "ledger", newest, unreported=unreported, wipe=wipe)
 
 
-def newest_event_load(instance: DagsterInstance, key: dg.AssetKey, partition: str | None) -> str | None:
-    """The load that the newest event with a load names; "report materialization" makes events without one."""
+def newest_event_loads(
+    instance: DagsterInstance, key: dg.AssetKey, partitions: Sequence[str | None]
+) -> dict[str | None, str]:
+    """The load that the newest event with a load names, of each slice; "report materialization" makes events without.
+
+    A call of Dagster takes about as long for many partitions as for one.
+    """
+    if len(partitions) <= 1:
+        return {part: load for part in partitions if (load := _search_back(instance, key, part)) is not None}
+    keys = [part for part in partitions if part is not None]
+    newest = instance.get_latest_storage_id_by_partition(key, DagsterEventType.ASSET_MATERIALIZATION, set(keys))
+    found: dict[str | None, str] = {}
+    ids = list(newest.values())
+    for start in range(0, len(ids), _AT_ONCE):
+        filter_ = AssetRecordsFilter(asset_key=key, storage_ids=ids[start : start + _AT_ONCE])
+        for record in instance.fetch_materializations(filter_, limit=_AT_ONCE).records:
+            if (load := _load_of(record)) is not None:
+                found[record.partition_key] = load
+    for part in newest.keys() - found.keys():
+        if (load := _search_back(instance, key, part)) is not None:
+            found[part] = load
+    return found
+
+
+def _search_back(instance: DagsterInstance, key: dg.AssetKey, partition: str | None) -> str | None:
     filter_ = AssetRecordsFilter(asset_key=key, asset_partitions=None if partition is None else [partition])
     cursor: str | None = None
     while True:
         found = instance.fetch_materializations(filter_, limit=_BACK if cursor else 1, cursor=cursor)
         for record in found.records:
-            materialization = record.asset_materialization
-            load = materialization.metadata.get(f"{PREFIX}/load_id") if materialization else None
-            if load is not None:
-                return str(load.value)
+            if (load := _load_of(record)) is not None:
+                return load
         if not found.has_more:
             return None
         cursor = found.cursor
+
+
+def _load_of(record: EventLogRecord) -> str | None:
+    materialization = record.asset_materialization
+    load = materialization.metadata.get(f"{PREFIX}/load_id") if materialization else None
+    return None if load is None else str(load.value)
 
 
 def newest_wipe(instance: DagsterInstance, key: dg.AssetKey) -> str | None:

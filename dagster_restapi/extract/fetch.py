@@ -89,7 +89,7 @@ class Fetch:
             return msgspec.convert(self._spool.notes["fetched"], Fetched)
         if self._spool.resumed:
             self._tell(f"{self._plan.name}: goes on behind {self._spool.rows:,} rows of an earlier try")
-        started = time.monotonic()
+        started, before = time.monotonic(), _spent(self._walker)
         try:
             if self._plan.parent:
                 self._children(self._plan.parent)
@@ -98,7 +98,7 @@ class Fetch:
             else:
                 self._pages()
         finally:
-            self._note_spent(time.monotonic() - started)
+            self._note_spent(before, time.monotonic() - started)
         self._spool.seal()
         fetched = self._fetched()
         self._spool.note(fetched=msgspec.to_builtins(fetched))
@@ -362,17 +362,11 @@ class Fetch:
         if self._stop.is_set():
             raise Cancelled("the run was stopped", hint="Re-execute it: it goes on where it stopped.")
 
-    def _note_spent(self, seconds: float) -> None:
-        """Adds what this try has cost to what earlier ones did."""
-        before, meter = self._spool.notes.get("spent", {}), self._walker.session.meter
-        now = {
-            "requests": meter.requests,
-            "retries": meter.retries,
-            "waited_seconds": meter.waited_seconds,
-            "bytes": meter.bytes,
-            "seconds": seconds,
-        }
-        self._spool.note(spent={name: value + before.get(name, 0) for name, value in now.items()})
+    def _note_spent(self, before: dict[str, float], seconds: float) -> None:
+        """Adds what this try has cost to what earlier ones did; the session may have served other fetches before."""
+        known = self._spool.notes.get("spent", {})
+        now = {name: value - before[name] for name, value in _spent(self._walker).items()} | {"seconds": seconds}
+        self._spool.note(spent={name: value + known.get(name, 0) for name, value in now.items()})
 
     def _fetched(self) -> Fetched:
         all_facts = [Facts.parse(unit.facts) for _, unit in sorted(self._spool.units.items())]
@@ -417,3 +411,14 @@ class Fetch:
         distinct = list(dict.fromkeys(warning for facts in all_facts for warning in facts.warnings))
         more = [f"and {len(distinct) - 10} more warnings"] if len(distinct) > 10 else []
         return (*distinct[:10], *more)
+
+
+def _spent(walker: Walker) -> dict[str, float]:
+    """What the session has cost so far."""
+    meter = walker.session.meter
+    return {
+        "requests": meter.requests,
+        "retries": meter.retries,
+        "waited_seconds": meter.waited_seconds,
+        "bytes": meter.bytes,
+    }

@@ -91,6 +91,7 @@ def staging(target: Target, plan: TablePlan, slice_: Slice, spool: Spool) -> Ite
             plan,
             partition=slice_.partition,
             by_window=slice_.window is not None,
+            within=slice_.scope,
             stretch=[key for key, _ in slice_.stretch],
         ) as staged,
     ):
@@ -160,11 +161,12 @@ def _transact(connection: duckdb.DuckDBPyConnection, request: _Request, staged: 
         if known:
             connection.execute("ROLLBACK")
             return read_back(known)
+        newest = ledger.newest(connection, space, slice_.asset, slice_.partition)
+        _check_expected(request, newest)
         anew = _begins_anew(request, ledger.newest_of_asset(connection, space, slice_.asset))
         if anew:
             ledger.drop_asset(connection, space, slice_.asset)
-        newest = ledger.newest(connection, space, slice_.asset, slice_.partition)
-        _check_expected(request, newest)
+            newest = None
         result = _write(connection, space, request, staged, newest, waited, anew=anew)
         connection.execute("COMMIT")
     except BaseException:
@@ -195,22 +197,25 @@ def _begins_anew(request: _Request, last: LedgerRow | None) -> bool:
     if other_layout(slice_, last):
         if slice_.full_refresh:
             return True
+        now, before = (text or "no partitions" for text in (slice_.layout, last.layout))
         raise TableError(
-            "the rows in the table are of other partitions",
+            f"the partitions have changed: {now}, and the rows in the table are of {before}",
             where=_place(slice_),
-            hint="Materialize it with `full_refresh: true`.",
+            hint="Run it with `full_refresh: true`, which empties the table first; then load the other partitions.",
         )
     return slice_.partition is not None and slice_.wipe is not None and slice_.wipe != last.wipe
 
 
 def other_layout(slice_: Slice, last: LedgerRow) -> bool:
-    """Whether a load was of another layout of partitions than the slice."""
-    return None not in (slice_.layout, last.layout) and slice_.layout != last.layout
+    """Whether a load was of another layout of partitions than the slice; what is not known (\"\") is no other one."""
+    if (slice_.partition is None) is not (last.partition is None):
+        return True
+    return bool(slice_.layout and last.layout) and slice_.layout != last.layout
 
 
 def _check_expected(request: _Request, newest: LedgerRow | None) -> None:
     have = newest.load_id if newest else None
-    if have == request.expected:
+    if have == request.expected or (have is None and request.replace):  # begun anew meanwhile: nothing is lost
         return
     raise LedgerConflict(
         f"another load was committed meanwhile: {have} instead of {request.expected}",
@@ -290,6 +295,7 @@ def _job(
         load_id=request.load_id,
         partition=slice_.partition,
         by_window=slice_.window is not None,
+        scope=slice_.scope,
         replaces=request.replace,
         keep_if_empty=slice_.partition is None and not request.plan.allow_empty,
         snapshot=request.snapshot,

@@ -173,28 +173,44 @@ def row_count(target: Target, table: str, *, partition: str | None = None) -> in
         return int(row[0]) if row else 0
 
 
-def preview(target: Target, table: str, *, rows: int = 5, hidden: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The rows written last, without system columns; numbers and booleans as they are, everything else as text.
+def previews(
+    target: Target,
+    table: str,
+    *,
+    rows: int = 5,
+    hidden: Sequence[str] = (),
+    partitions: Sequence[str | None] = (None,),
+) -> dict[str | None, list[dict[str, Any]]]:
+    """The rows written last of each partition, without system columns; None is the whole table.
+
+    Numbers and booleans are as they are, everything else is text. A partition without rows has no entry.
 
     Args:
         hidden: Columns that are not shown.
     """
     if not target.exists or rows <= 0:
-        return []
+        return {}
     with target.read() as connection:
         space = target.space(connection)
-        shown = [
-            column
-            for column in columns_of(connection, space, table)
-            if not column.name.startswith("_restapi_") and column.name not in hidden
-        ]
+        columns = columns_of(connection, space, table)
+        shown = [column for column in columns if not column.name.startswith("_restapi_") and column.name not in hidden]
         if not shown:
-            return []
+            return {}
+        name, keys = space.table(table), [key for key in partitions if key is not None]
+        whose = PARTITION if keys else "NULL"
+        chosen = f"WHERE {PARTITION} IN ({listing(map(literal, keys))})" if keys else ""
+        newest = connection.execute(f"SELECT max(rowid, {rows}) FROM {name} {chosen} GROUP BY {whose}").fetchall()
         values = listing(
             f"{quote(column.name) if column.type in _AS_THEY_ARE else as_text(quote(column.name), column.type)}"
             for column in shown
         )
+        ids = [number for (numbers,) in newest for number in numbers]
+        if not ids:
+            return {}
         found = connection.execute(
-            f"SELECT {values} FROM {space.table(table)} ORDER BY rowid DESC LIMIT {rows}"
+            f"SELECT {whose}, {values} FROM {name} WHERE rowid IN ({listing(map(str, ids))}) ORDER BY rowid"
         ).fetchall()
-    return [dict(zip((column.name for column in shown), values, strict=True)) for values in reversed(found)]
+    told: dict[str | None, list[dict[str, Any]]] = {}
+    for key, *row in found:
+        told.setdefault(key, []).append(dict(zip((column.name for column in shown), row, strict=True)))
+    return told

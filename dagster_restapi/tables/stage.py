@@ -71,6 +71,7 @@ def stage(
     *,
     partition: str | None,
     by_window: bool,
+    within: str | None = None,
     stretch: Sequence[str] = (),
 ) -> Iterator[Staged]:
     """Shapes a spool into tables of a scratch database, by its recorded schema; for the body of a `with`.
@@ -80,6 +81,7 @@ def stage(
     Args:
         engine: The DuckDB to attach it to.
         by_window: Partitions are time windows: the key of a merge counts for the whole table.
+        within: Partitions are pairs of a time window and a key: the key of a merge counts within this one.
         stretch: The partitions that the spool is for, where there are several. `Staged.only` gives the rows of one.
 
     Raises:
@@ -89,7 +91,7 @@ def stage(
     path = spool.directory / FILE
     scope = list(stretch) or ([] if partition is None else [partition])
     if by_window and plan.disposition == "merge":
-        scope = []
+        scope = [within] if within else []
     refused: frozenset[tuple[tuple[KeyPath, ...], KeyPath]] = frozenset()
     with _attached(engine, path, in_memory=spool.bytes <= _IN_MEMORY) as database:
         with _working_in(engine, database, path) as connection:
@@ -262,7 +264,7 @@ class _Stager:
             first = literal(f"{json.dumps(self._plan.resource, ensure_ascii=False)},")
             if self._scope:
                 keys = [literal(f"{json.dumps(key, ensure_ascii=False)},") for key in self._scope]
-                first += " || " + (f"[{listing(keys)}][CAST({PLACE_FIELD} AS BIGINT) + 1]" if self._split else keys[0])
+                first += " || " + (f"[{listing(keys)}][CAST({PLACE_FIELD} AS BIGINT) + 1]" if keys[1:] else keys[0])
             rest = " || ',' || ".join(_quoted(field) for field in self._keys.identity)
             columns.append(f"md5('[' || {first} || {rest} || ']') AS _id")
         return columns

@@ -22,6 +22,8 @@ class Job:
     Attributes:
         partition: Value of `_restapi_partition`; None: the asset has no partitions.
         by_window: The partition is a time window: a merge goes by key over the whole table.
+        scope: The partition is a pair of a window and a key: a merge goes by key over the partitions with that key,
+            whose own keys begin or end with this text.
         replaces: The load replaces its slice, whatever the disposition.
         keep_if_empty: A replacement without rows leaves what is there.
         snapshot: The load holds all there is, so that absence means deletion (scd2).
@@ -41,6 +43,7 @@ class Job:
     snapshot: bool
     boundaries: tuple[tuple[str | int | float, str], ...] = ()
     remove_load: str | None = None
+    scope: str | None = None
 
 
 @dataclass(slots=True)
@@ -110,7 +113,12 @@ class _Writer:
 
     def _in_reach(self) -> str:
         """The rows of the target that a key may match."""
-        return "true" if self._job.by_window else self._in_slice("t.")
+        if not self._job.by_window:
+            return self._in_slice("t.")
+        scope = self._job.scope
+        if scope is None:
+            return "true"
+        return f"{'starts' if scope.endswith('|') else 'ends'}_with(t.{PARTITION}, {literal(scope)})"
 
     def _remove(self, condition: str) -> int:
         """Removes rows that every table can tell by itself."""
@@ -176,8 +184,24 @@ class _Writer:
             )
         return True
 
+    def _is_the_same(self) -> bool:
+        """Whether the slice holds the very rows that would replace it, so that nothing has to be written."""
+        if self._job.tables.changes or (self._plan.disposition == "merge" and self._plan.strategy == "scd2"):
+            return False
+        ours, theirs = "s._hash, s._id", "_restapi_row_hash, _restapi_id"
+        if not self._job.keys.identity:  # then a row's id is of its load
+            ours, theirs = "s._hash", "_restapi_row_hash"
+        staged = f"SELECT {ours} FROM {self._staged} WHERE NOT {self._gone()}"
+        stored = f"SELECT {theirs} FROM {self._name} WHERE {self._in_slice()}"
+        if self._count(f"({staged})") != self._count(f"({stored})"):
+            return False
+        return not self._count(f"({staged} EXCEPT ALL {stored})")
+
     def _replace(self) -> None:
         counts = self._counts
+        if counts.before and self._is_the_same():
+            counts.unchanged = counts.staged
+            return
         if counts.before:
             counts.deleted = self._remove(self._in_slice())
             if self._job.by_window and self._plan.disposition == "merge" and self._job.keys.primary and counts.staged:

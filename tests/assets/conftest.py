@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from dagster_restapi import DuckDBRestApiIOManager, build_rest_api_assets
 from dagster_restapi.demo import SampleApi
 from dagster_restapi.demo.config import demo_config
 
+_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
 
 @dataclass
 class House:
@@ -23,12 +25,22 @@ class House:
     instance: dg.DagsterInstance
     database: Path
     config: dict[str, Any]
-    api: SampleApi
+    api: Any
+    options: dict[str, Any] = field(default_factory=dict)  # of the factory
 
     def run(
-        self, *assets: str, partition: str | None = None, instance: dg.DagsterInstance | None = None, **run_config: Any
+        self,
+        *assets: str,
+        partition: str | None = None,
+        between: tuple[str, str] | None = None,
+        instance: dg.DagsterInstance | None = None,
+        **run_config: Any,
     ) -> dg.ExecuteInProcessResult:
-        """Materializes the named assets, with the given run config for each."""
+        """Materializes the named assets, with the given run config for each.
+
+        Args:
+            between: First and last key of a range of partitions, as one run of a backfill has them.
+        """
         definitions = self.assets()
         keys = [asset.key for asset in definitions if not assets or asset.key.path[-1] in assets]
         ops = (
@@ -41,11 +53,12 @@ class House:
             resources={"io_manager": self.io_manager()},
             run_config={"ops": ops},
             partition_key=partition,
+            tags=dict(zip(_RANGE, between, strict=True)) if between else None,
             raise_on_error=False,
         )
 
     def assets(self) -> list[dg.AssetsDefinition]:
-        return build_rest_api_assets(self.config, retry_policy=None)
+        return build_rest_api_assets(self.config, **{"retry_policy": None, **self.options})
 
     def io_manager(self, **options: Any) -> DuckDBRestApiIOManager:
         return DuckDBRestApiIOManager(database=str(self.database), schema="tracker", **options)
@@ -63,9 +76,26 @@ class House:
                 return {key.removeprefix("dagster_restapi/"): value.value for key, value in metadata.items()}
         raise AssertionError(f"{asset} was not materialized")
 
+    def each(self, result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Mapping[str, Any]]:
+        """The metadata of an asset's events in a run, by partition; the newest of each."""
+        assert result.success, failure(result)
+        return events_of(result, asset)
+
     def load(self, *assets: str, **options: Any) -> Mapping[str, Any]:
         """Materializes, and gives the metadata of the last of the named assets."""
         return self.told(self.run(*assets, **options), assets[-1])
+
+
+def events_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Mapping[str, Any]]:
+    """The metadata of an asset's events in a run that may have failed, by partition."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for event in result.all_events:
+        if event.is_step_materialization and event.asset_key and event.asset_key.path[-1] == asset:
+            metadata = event.materialization.metadata
+            found[str(event.partition)] = {
+                key.removeprefix("dagster_restapi/"): value.value for key, value in metadata.items()
+            }
+    return found
 
 
 def failure(result: dg.ExecuteInProcessResult) -> str:
@@ -92,3 +122,16 @@ def house(sample_api: SampleApi, tmp_path: Path) -> Iterator[House]:
     (tmp_path / "data").mkdir()
     with dg.DagsterInstance.ephemeral(str(tmp_path)) as instance:
         yield House(instance, tmp_path / "data" / "sample.duckdb", demo_config(sample_api.url), sample_api)
+
+
+@pytest.fixture
+def source(api: Any, tmp_path: Path) -> Iterator[Callable[..., House]]:
+    """Assets of the test's own API: `source(resource, …, partitions_def=…)`."""
+    (tmp_path / "data").mkdir(exist_ok=True)
+    with dg.DagsterInstance.ephemeral(str(tmp_path)) as instance:
+
+        def make(*resources: Any, **options: Any) -> House:
+            config = {"client": {"base_url": api.url, "retry": {"attempts": 1}}, "resources": list(resources)}
+            return House(instance, tmp_path / "data" / "source.duckdb", config, api, options)
+
+        yield make

@@ -16,7 +16,7 @@ from dagster_restapi.errors import TableError
 from dagster_restapi.model import TablePlan
 from dagster_restapi.tables.frames import write_frame
 from dagster_restapi.tables.parents import copy_parent_rows
-from dagster_restapi.tables.read import describe, preview, read_table, row_count
+from dagster_restapi.tables.read import describe, previews, read_table, row_count
 
 PLAN = TablePlan(resource="issues", table="issues", disposition="merge", primary_key=("id",))
 ISSUES = [
@@ -75,7 +75,7 @@ def test_what_is_missing_is_named(loads: Any) -> None:
 
 def test_preview_and_description(loads: Any) -> None:
     loads(PLAN, ISSUES)
-    rows = preview(loads.target, "issues", rows=2, hidden=["user__login"])
+    rows = previews(loads.target, "issues", rows=2, hidden=["user__login"])[None]
     assert [row["id"] for row in rows] == [2, 2**53 + 1]
     assert "user__login" not in rows[0]
     json.dumps(rows)

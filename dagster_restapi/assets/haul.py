@@ -1,0 +1,268 @@
+"""What one fetch brings, a slice or several windows that follow each other: stand, fetch, load."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dagster_restapi.assets.partitions import Part
+from dagster_restapi.assets.run_config import Parents
+from dagster_restapi.assets.state import Past, Standing, stand
+from dagster_restapi.errors import ExtractError
+from dagster_restapi.extract.fetch import Fetch
+from dagster_restapi.extract.parents import Frozen, ParentRow, read_parents
+from dagster_restapi.extract.walker import Walker
+from dagster_restapi.http.session import Session
+from dagster_restapi.model import Fetched, LoadResult, Parent, Plan, Slice, TablePlan, Window
+from dagster_restapi.spool import Spool
+from dagster_restapi.tables.load import load, read_back, root_exists, staging
+from dagster_restapi.tables.parents import copy_parent_rows
+from dagster_restapi.tables.stage import Staged
+from dagster_restapi.tables.target import Target
+
+if TYPE_CHECKING:
+    from dagster_restapi.assets.step import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A slice that is in its tables.
+
+    Attributes:
+        together: How many partitions the numbers of `fetched` are for: those that one range of requests brought.
+    """
+
+    part: Part
+    standing: Standing
+    fetched: Fetched
+    result: LoadResult
+    together: int = 1
+
+
+class Haul:
+    """Fetches one slice, or windows that follow each other by one range of requests; loads them one by one.
+
+    Args:
+        parts: The slice, or the windows in their order.
+        past: What is known of the asset from before the run.
+        session: Of the step.
+        stop: Ends the fetch.
+    """
+
+    def __init__(self, step: Step, parts: Sequence[Part], past: Past, session: Session, stop: threading.Event) -> None:
+        self._step, self._parts, self._past, self._session, self._stop = step, parts, past, session, stop
+        self._plan, self._config = step.plan, step.config
+        self._first = parts[0]
+        self._by_window = self._first.window is not None
+        self._standings = {
+            part.key: stand(past, part.key, by_window=self._by_window, full_refresh=self._config.full_refresh)
+            for part in parts
+        }
+
+    def run(self) -> Iterator[Loaded]:
+        """Fetches and loads; of a load that an earlier try of this run has committed it only tells."""
+        due = []
+        for number, part in enumerate(self._parts):
+            standing = self._standings[part.key]
+            if standing.told and standing.newest is not None:
+                newest = standing.newest
+                self._step.say(f"{self._plan.name}: load {newest.load_id} of this run is in the tables already")
+                fetched = msgspec.convert(newest.tell["fetched"], Fetched)
+                yield Loaded(part, standing, fetched, read_back(newest), len(self._parts))
+            else:
+                due.append((number, part))
+        if due:
+            yield from self._fetch_and_load(due)
+        elif (self._step.io.spool_root / self._spool_name).exists():  # the try was stopped before it could remove it
+            self._open_spool().remove()
+
+    # ---- the slice -----------------------------------------------------------------------------------------------
+    def _slice(self, part: Part) -> Slice:
+        standing, config = self._standings[part.key], self._config
+        return Slice(
+            asset=self._step.asset,
+            partition=part.key,
+            partition_keys=part.keys,
+            window=part.window,
+            scope=part.scope,
+            layout=self._step.layout,
+            cursor=None if self._replaces_all else standing.cursor,
+            start_value=config.start_value,
+            end_value=config.end_value,
+            full_refresh=config.full_refresh,
+            max_pages=config.max_pages,
+            run_id=self._past.run_id,
+            root_run_id=self._past.root_run_id,
+            wipe=standing.wipe,
+        )
+
+    def _whole(self) -> Slice:
+        """The slice that is fetched: of several windows, the time from the first to the last."""
+        first = self._slice(self._first)
+        stretch = tuple((str(part.key), part.window) for part in self._parts if part.window)
+        if len(stretch) <= 1:
+            return first
+        window = Window(start=stretch[0][1].start, end=stretch[-1][1].end)
+        keys = {name: key for name, key in self._first.keys.items() if name != self._first.clock}
+        return replace(first, partition=None, partition_keys=keys, window=window, stretch=stretch)
+
+    @cached_property
+    def _spool_name(self) -> str:
+        """The name of the spool: what it is fetched for, without secrets. The same for every try of one run."""
+        config, before = self._config, self._past.record.before
+        identity = [
+            self._step.asset,
+            [(part.key, before.get(part.key)) for part in self._parts],
+            self._plan.fingerprint,
+            self._step.layout,
+            self._past.wipe,
+            config.start_value,
+            config.end_value,
+            config.full_refresh,
+            config.max_pages,
+            config.parents.value,
+        ]
+        return sha256(msgspec.json.encode(identity)).hexdigest()[:32]
+
+    def _open_spool(self) -> Spool:
+        io = self._step.io
+        return Spool.open(
+            io.spool_root, self._spool_name, root_run_id=self._past.root_run_id, resume_within=io.resume_within
+        )
+
+    def _say_start(self, slice_: Slice) -> None:
+        if self._plan.incremental is None or self._plan.parent is not None or slice_.window:
+            return
+        at = f"behind {slice_.cursor.value}" if slice_.cursor else "at the beginning"
+        at = "with the window given by hand" if slice_.by_hand else at
+        self._step.say(f"{self._plan.name}: starts {at} ({self._standings[self._first.key].source})")
+
+    # ---- fetch and load ------------------------------------------------------------------------------------------
+    def _fetch_and_load(self, due: Sequence[tuple[int, Part]]) -> Iterator[Loaded]:
+        slice_ = self._whole()
+        self._say_start(slice_)
+        with self._open_spool() as spool:
+            walker = Walker(
+                self._step.plans, self._session, stored=lambda child, parent: self._stored_rows(child, parent, spool)
+            )
+            fetched = Fetch(
+                walker,
+                self._plan,
+                slice_,
+                spool,
+                stored_parents=self._copy_parents,
+                tell=self._step.say,
+                stop=self._stop,
+            ).run()
+            with staging(self._step.target, self._plan.table, slice_, spool) as staged:
+                for number, part in due:
+                    if not slice_.stretch:
+                        yield self._load(part, spool, fetched, staged)
+                        continue
+                    own = staged.only(number)
+                    name = f"{spool.load_id}-{number:04d}"
+                    share = replace(fetched, load_id=name, rows=own.rows[()] + own.twins)
+                    yield self._load(part, spool, share, own)
+            spool.remove()
+
+    def _load(self, part: Part, spool: Spool, fetched: Fetched, staged: Staged) -> Loaded:
+        standing = self._standings[part.key]
+        result = load(
+            self._step.target,
+            self._plan.table,
+            self._slice(part),
+            spool,
+            fetched,
+            cursor=standing.cursor,
+            expected=standing.newest.load_id if standing.newest else None,
+            replace=standing.rebuild or self._replaces_partition,
+            remove_load=self._repeated(standing),
+            staged=staged,
+            log=self._step.say,
+        )
+        return Loaded(part, standing, fetched, result, len(self._parts))
+
+    @property
+    def _replaces_all(self) -> bool:
+        """Every load takes the place of all rows: what lies before the cursor has to come again."""
+        return self._plan.table.disposition == "replace"
+
+    @property
+    def _replaces_partition(self) -> bool:
+        """A partition without a cursor of its own is replaced as a whole."""
+        return self._by_window or (self._first.key is not None and self._plan.incremental is None)
+
+    def _repeated(self, standing: Standing) -> str | None:
+        """A load of `append` whose rows this one brings again: it was incomplete, or nobody was ever told of it."""
+        newest = standing.newest
+        if newest is None or self._plan.table.disposition != "append" or standing.rebuild or self._replaces_partition:
+            return None
+        if not newest.tell.get("fetched", {}).get("complete", True):
+            return newest.load_id
+        return standing.unreported if self._plan.incremental is None else None
+
+    # ---- parents -------------------------------------------------------------------------------------------------
+    @property
+    def _partition_of_parent(self) -> str | None:
+        return self._first.key if self._step.by_partition else None
+
+    def _copy_parents(self, parent: Parent, path: Path) -> Frozen:
+        """The stored rows of the parent that are due, into a file of the spool."""
+        standing = self._standings[self._first.key]
+        newest = standing.newest
+        since = newest.parent_load_id if newest and self._only_changed(standing) else None
+        goes_on = not (standing.rebuild or self._replaces_all or self._by_window)
+        target, plan = self._parent_table(parent)
+        rows = copy_parent_rows(
+            target,
+            plan,
+            fields=parent.fields,
+            include=parent.include,
+            destination=path,
+            partition=self._partition_of_parent,
+            newer_than=since,
+            also=newest.failed_parents if newest and since else (),
+            cursors_of=self._step.asset if goes_on and self._plan.incremental else None,
+            cursors_partition=self._first.key,
+        )
+        return Frozen(rows.keys, rows.skipped_null, rows.newest_load_id, whole=since is None)
+
+    def _parent_table(self, parent: Parent) -> tuple[Target, TablePlan]:
+        table, plan = self._step.parents[parent.resource], self._step.plans[parent.resource].table
+        if not root_exists(table.target, plan):
+            raise ExtractError(
+                f"the parent {parent.resource!r} has no table yet",
+                where=f"asset {self._step.asset}",
+                hint=f"Materialize the asset {table.key.to_user_string()} first.",
+            )
+        return table.target, plan
+
+    def _only_changed(self, standing: Standing) -> bool:
+        """Whether only those rows of the parent are due that changed since this resource's last load."""
+        parent = self._plan.parent
+        if standing.rebuild or self._replaces_partition or self._replaces_all or parent is None:
+            return False
+        if self._config.parents is Parents.DEFAULT:
+            return self._step.plans[parent.resource].incremental is not None
+        return self._config.parents is Parents.CHANGED
+
+    def _stored_rows(self, child: Plan, parent: Parent, spool: Spool) -> Iterator[ParentRow]:
+        """All rows of the stored parent of a resource that is walked in memory."""
+        path = spool.directory / f"parents-of-{child.table.table}.ndjson"
+        target, plan = self._parent_table(parent)
+        copy_parent_rows(
+            target,
+            plan,
+            fields=parent.fields,
+            include=parent.include,
+            destination=path,
+            partition=self._partition_of_parent,
+        )
+        return read_parents(path)
