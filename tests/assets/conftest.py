@@ -10,11 +10,14 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
 
 from dagster_restapi import DuckDBRestApiIOManager, build_rest_api_assets
 from dagster_restapi.demo import SampleApi
 from dagster_restapi.demo.config import demo_config
 
+_RESUME = "dagster/is_resume_retry"
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
@@ -34,18 +37,24 @@ class House:
         partition: str | None = None,
         between: tuple[str, str] | None = None,
         instance: dg.DagsterInstance | None = None,
+        again: dg.ExecuteInProcessResult | None = None,
+        resume: bool = False,
         **run_config: Any,
-    ) -> dg.ExecuteInProcessResult:
+    ) -> Any:
         """Materializes the named assets, with the given run config for each.
 
         Args:
             between: First and last key of a range of partitions, as one run of a backfill has them.
+            again: The run that this one executes again, with `resume` from its failure on.
         """
         definitions = self.assets()
         keys = [asset.key for asset in definitions if not assets or asset.key.path[-1] in assets]
         ops = (
             {asset.op.name: {"config": run_config} for asset in definitions if asset.key in keys} if run_config else {}
         )
+        tags = dict(zip(_RANGE, between, strict=True)) if between else {}
+        if again is not None:
+            return self._re_execute(again, definitions, {**tags, **({_RESUME: "true"} if resume else {})})
         return dg.materialize(
             definitions,
             selection=dg.AssetSelection.assets(*keys),
@@ -53,9 +62,19 @@ class House:
             resources={"io_manager": self.io_manager()},
             run_config={"ops": ops},
             partition_key=partition,
-            tags=dict(zip(_RANGE, between, strict=True)) if between else None,
+            tags=tags or None,
             raise_on_error=False,
         )
+
+    def _re_execute(self, failed: Any, definitions: list[dg.AssetsDefinition], tags: dict[str, str]) -> Any:
+        """What the UI's button and run retries do."""
+        job = dg.Definitions(
+            definitions, resources={"io_manager": self.io_manager()}, executor=dg.in_process_executor
+        ).resolve_implicit_global_asset_job_def()
+        run = self.instance.create_run_for_job(
+            job, tags=tags, parent_run_id=failed.run_id, root_run_id=failed.dagster_run.root_run_id or failed.run_id
+        )
+        return execute_run(InMemoryJob(job), run, self.instance, raise_on_error=False)
 
     def assets(self) -> list[dg.AssetsDefinition]:
         return build_rest_api_assets(self.config, **{"retry_policy": None, **self.options})
@@ -79,23 +98,18 @@ class House:
     def each(self, result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Mapping[str, Any]]:
         """The metadata of an asset's events in a run, by partition; the newest of each."""
         assert result.success, failure(result)
-        return events_of(result, asset)
+        found: dict[str, Mapping[str, Any]] = {}
+        for event in result.all_events:
+            if event.is_step_materialization and event.asset_key and event.asset_key.path[-1] == asset:
+                metadata = event.materialization.metadata
+                found[str(event.partition)] = {
+                    key.removeprefix("dagster_restapi/"): value.value for key, value in metadata.items()
+                }
+        return found
 
     def load(self, *assets: str, **options: Any) -> Mapping[str, Any]:
         """Materializes, and gives the metadata of the last of the named assets."""
         return self.told(self.run(*assets, **options), assets[-1])
-
-
-def events_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Mapping[str, Any]]:
-    """The metadata of an asset's events in a run that may have failed, by partition."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for event in result.all_events:
-        if event.is_step_materialization and event.asset_key and event.asset_key.path[-1] == asset:
-            metadata = event.materialization.metadata
-            found[str(event.partition)] = {
-                key.removeprefix("dagster_restapi/"): value.value for key, value in metadata.items()
-            }
-    return found
 
 
 def failure(result: dg.ExecuteInProcessResult) -> str:

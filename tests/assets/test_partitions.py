@@ -8,55 +8,23 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from timeline import (
+    DAILY,
+    PAIRS,
+    SINCE_UNTIL,
+    TENANTS,
+    between,
+    content,
+    counts,
+    data_versions,
+    events,
+    every,
+    of_tenants,
+    serve,
+)
 
 from dagster_restapi import build_rest_api_assets
 from dagster_restapi.errors import ConfigError
-
-DAILY = {"type": "daily", "start": "2024-01-01", "end": "2024-02-01"}
-SINCE_UNTIL = {"cursor_path": "at", "start_param": "since", "end_param": "until"}
-
-
-def every(step: timedelta, start: str, end: str) -> list[dict[str, Any]]:
-    """A row at each step of time."""
-    moment, rows = datetime.fromisoformat(start), []
-    while moment < datetime.fromisoformat(end):
-        rows.append({"id": len(rows) + 1, "at": moment.isoformat().replace("+00:00", "Z")})
-        moment += step
-    return rows
-
-
-def between(rows: list[dict[str, Any]], since: str | None, until: str | None) -> list[dict[str, Any]]:
-    """The rows from one moment to another, both included, as many APIs have it."""
-
-    def moment(text: str) -> datetime:
-        found = datetime.fromisoformat(text)
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-    return [
-        row
-        for row in rows
-        if (since is None or moment(row["at"]) >= moment(since))
-        and (until is None or moment(row["at"]) <= moment(until))
-    ]
-
-
-def serve(api: Any, rows: list[dict[str, Any]], path: str = "/events") -> None:
-    """An API that takes `since` and `until`, both inclusive."""
-    api.route(path, lambda request: between(rows, request.query.get("since"), request.query.get("until")))
-
-
-def events(partitions: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    resource: dict[str, Any] = {"name": "events", "endpoint": {"incremental": SINCE_UNTIL}, **more}
-    return resource if partitions is None else {"partitions": partitions, **resource}
-
-
-def counts(house: Any, table: str = "events") -> dict[str, int]:
-    rows = house.query(f"SELECT _restapi_partition, count(*) FROM tracker.{table} GROUP BY ALL ORDER BY ALL")
-    return dict(rows)
-
-
-def content(house: Any, table: str = "events") -> list[Any]:
-    return house.query(f"SELECT * FROM tracker.{table} ORDER BY ALL")
 
 
 # ---- windows and keys in requests --------------------------------------------------------------------------------
@@ -224,14 +192,6 @@ def test_nothing_is_written_and_the_data_version_stays_where_a_partition_is_the_
     assert data_versions(house) != version
 
 
-def data_versions(house: Any, asset: str = "events") -> dict[str, str]:
-    """As Dagster's own automation reads them."""
-    tags = house.instance.event_log_storage.get_latest_tags_by_partition(
-        dg.AssetKey(asset), dg.DagsterEventType.ASSET_MATERIALIZATION, ["dagster/data_version"]
-    )
-    return {key: found["dagster/data_version"] for key, found in tags.items()}
-
-
 # ---- the calendar ------------------------------------------------------------------------------------------------
 SPRING = ("2024-03-08T00:00-05:00", "2024-03-13T00:00-04:00")  # New York: 2024-03-10 has 23 hours
 AUTUMN = ("2024-11-01T00:00-04:00", "2024-11-06T00:00-05:00")  # and 2024-11-03 has 25
@@ -314,9 +274,6 @@ def test_a_date_is_a_day_of_the_partitions_own_time_zone(api: Any, source: Calla
 
 
 # ---- keys --------------------------------------------------------------------------------------------------------
-TENANTS = {"type": "static", "keys": ["eu", "us"]}
-
-
 def per_tenant(api: Any, rows: dict[str, list[dict[str, Any]]]) -> None:
     """An API with a path for each tenant, from a cursor on."""
     for tenant, listed in rows.items():
@@ -418,14 +375,6 @@ def test_a_child_of_static_partitions_keeps_a_cursor_per_parent_and_partition(
 
 
 # ---- two dimensions ----------------------------------------------------------------------------------------------
-PAIRS = {"type": "multi", "dimensions": {"day": DAILY, "tenant": TENANTS}}
-
-
-def of_tenants(partitions: dict[str, Any], **more: Any) -> dict[str, Any]:
-    endpoint = {"path": "{partition.keys.tenant}/events", "incremental": SINCE_UNTIL, "data_selector": "$"}
-    return {"name": "events", "endpoint": endpoint, "partitions": partitions, **more}
-
-
 @pytest.mark.parametrize("tenant", ["tenant", "a_tenant"])
 def test_two_dimensions_window_and_key(api: Any, source: Callable[..., Any], tenant: str) -> None:
     rows = every(timedelta(hours=12), "2024-01-01T00:00+00:00", "2024-01-04T00:00+00:00")
