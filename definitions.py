@@ -9,7 +9,8 @@ from dagster_restapi import DuckDBRestApiIOManager, build_rest_api_definitions
 from dagster_restapi.demo.config import SCHEMA, demo_config, demo_database
 
 defs = build_rest_api_definitions(
-    demo_config(),
+    demo_config(by_day=True),
     group_name="tracker",
+    sensors=True,
     io_manager=DuckDBRestApiIOManager(database=demo_database(Path(__file__).parent), schema=SCHEMA),
 )

@@ -1,5 +1,6 @@
 """From a configuration to assets and definitions: one asset per selected resource, the parent a dependency."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import dagster as dg
 from dagster import AssetExecutionContext
 
 from dagster_restapi.assets.checks import build_rest_api_checks
-from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager, ParentTable, RestApiDbIOManager
+from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager, ParentTable, RestApiDbIOManager, schema_of
 from dagster_restapi.assets.partitions import check_pair, default_backfill_policy, partitions_definition
 from dagster_restapi.assets.run_config import RestApiRunConfig
 from dagster_restapi.assets.sensors import build_sensors_of
@@ -89,7 +90,9 @@ def build_rest_api_assets(
         "pool": pool,
         "config_schema": RestApiRunConfig.to_config_schema(),  # once: for an annotation Dagster makes it for each asset
     }
-    return [_asset(name, plans, selected, backfill_policy, options) for name in selected]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # of backfill policies: this library's choice, not the user's
+        return [_asset(name, plans, selected, backfill_policy, options) for name in selected]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +193,7 @@ def build_rest_api_definitions(
     The other arguments are those of `build_rest_api_assets`.
     """
     config = RestApiConfig.parse(config)
+    translator = _WithTableName(translator or RestApiTranslator(), io_manager) if io_manager else translator
     assets = build_rest_api_assets(
         config,
         key_prefix=key_prefix,
@@ -223,3 +227,17 @@ def build_rest_api_definitions(
         ),
         resources={io_manager_key: io_manager} if io_manager else {},
     )
+
+
+class _WithTableName(RestApiTranslator):
+    """Says on the definition where the rows are, which is known as soon as the IO manager is."""
+
+    def __init__(self, translator: RestApiTranslator, io_manager: DuckDBRestApiIOManager) -> None:
+        self._translator, self._schema = translator, io_manager.schema_
+
+    def get_asset_spec(self, data: RestApiTranslatorData) -> dg.AssetSpec:
+        spec = self._translator.get_asset_spec(data)
+        if isinstance(self._schema, dg.EnvVar):  # which a run may find at another value
+            return spec
+        schema = schema_of(spec.key, spec.metadata, self._schema)
+        return spec.merge_attributes(metadata={"dagster/table_name": f"{schema}.{data.plan.table.table}"})

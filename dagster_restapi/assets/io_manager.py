@@ -102,9 +102,8 @@ class RestApiDbIOManager(DbIOManager):
         self.spool_root, self.resume_within, self._settings = spool_root, settings.resume_within, settings
 
     def target_of(self, key: dg.AssetKey, metadata: Mapping[str, Any]) -> Target:
-        """Where the tables of an asset are, by dagster-duckdb's rule for schemas."""
-        prefix = key.path[-2] if len(key.path) > 1 else "public"
-        return self._settings.target(str(metadata.get("schema") or self._schema or prefix))
+        """Where the tables of an asset are."""
+        return self._settings.target(schema_of(key, metadata, self._schema))
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Writes a frame of another asset: the whole table, or the slice of its partitions, in one transaction."""
@@ -154,6 +153,12 @@ class RestApiDbIOManager(DbIOManager):
             target = self._settings.target(slice_.schema)
             found = read_table(target, table or slice_.table, where=_where(slice_), **options)
         return found.lazy() if wanted.__name__ == "LazyFrame" else found
+
+
+def schema_of(key: dg.AssetKey, metadata: Mapping[str, Any], configured: str | None) -> str:
+    """The schema of an asset's tables, by dagster-duckdb's rule: the asset's own, the IO manager's, its key's."""
+    prefix = key.path[-2] if len(key.path) > 1 else "public"
+    return str(metadata.get("schema") or configured or prefix)
 
 
 def _kind(type_: object) -> str | None:

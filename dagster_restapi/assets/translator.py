@@ -75,11 +75,11 @@ def definition_metadata(plan: Plan) -> Mapping[str, Any]:
     if table.disposition == "merge":
         metadata[f"{PREFIX}/strategy"] = table.strategy
     if table.primary_key:
-        metadata[f"{PREFIX}/primary_key"] = list(table.primary_key)
+        metadata[f"{PREFIX}/primary_key"] = ", ".join(table.primary_key)
     if plan.endpoint is not None:
         metadata[f"{PREFIX}/endpoint"] = redact(plan.endpoint.path or "")
         metadata[f"{PREFIX}/method"] = plan.endpoint.method
-        metadata["dagster/uri"] = _uri(plan.client.base_url, plan.endpoint.path or "")
+        metadata[f"{PREFIX}/url"] = _link(_url(plan.client.base_url, plan.endpoint.path or ""))
     if plan.incremental is not None:
         metadata[f"{PREFIX}/cursor_path"] = plan.incremental.cursor_path
     if plan.parent is not None:
@@ -87,7 +87,15 @@ def definition_metadata(plan: Plan) -> Mapping[str, Any]:
     return metadata
 
 
-def _uri(base_url: str, path: str) -> str:
+def _link(url: str) -> dg.MetadataValue[Any]:
+    """A link to the API; a text where placeholders leave open where it would lead.
+
+    Not `dagster/uri`: Dagster shows that as the place where the table is stored.
+    """
+    return dg.MetadataValue.text(url) if "{" in url else dg.MetadataValue.url(url)
+
+
+def _url(base_url: str, path: str) -> str:
     """The endpoint's address as it is written, placeholders included; without user and password."""
     whole = (
         path if path.startswith(("http:", "https:")) or not base_url else f"{base_url.rstrip('/')}/{path.lstrip('/')}"

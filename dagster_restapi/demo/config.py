@@ -12,11 +12,25 @@ URL_ENV, TOKEN_ENV, DATABASE_ENV = "DEMO_API_URL", "DEMO_API_TOKEN", "DEMO_DATAB
 SCHEMA = "tracker"
 
 
-def demo_config(base_url: str | None = None) -> dict[str, Any]:
+_ACTIVITY: dict[str, Any] = {
+    "name": "activity",
+    "description": "The log by day. A run replaces the days that it is about, many in one run.",
+    "partitions": {"type": "daily", "start": "2024-01-01", "end": "2024-02-01"},
+    "endpoint": {
+        "path": "events",
+        "params": {"since": "{partition.start}", "until": "{partition.end}", "limit": 100},
+        "data_selector": "events",
+        "paginator": {"type": "cursor", "cursor_path": "next_cursor", "cursor_param": "cursor"},
+    },
+}
+
+
+def demo_config(base_url: str | None = None, *, by_day: bool = False) -> dict[str, Any]:
     """The configuration of the sample API.
 
     Args:
         base_url: Where it runs; by default what `DEMO_API_URL` says, else the port of `python -m dagster_restapi.demo`.
+        by_day: With one more resource, which is cut into days.
 
     The token stays a name, `{env.DEMO_API_TOKEN}`, until a request is sent. Where nobody has set the variable, this
     function sets it to the sample API's own token.
@@ -87,6 +101,7 @@ def demo_config(base_url: str | None = None) -> dict[str, Any]:
                     "paginator": {"type": "offset", "limit": 25, "total_path": "total"},
                 },
             },
+            *([_ACTIVITY] if by_day else ()),
         ],
     }
 

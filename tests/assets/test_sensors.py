@@ -178,7 +178,7 @@ def test_without_marks_of_the_server_the_rows_are_compared(
         return answer
 
     config = demo_config(sample_api.url)
-    config["resources"][-1]["endpoint"]["response_actions"] = [{"status_code": 200, "action": no_etag}]
+    config["resources"][4]["endpoint"]["response_actions"] = [{"status_code": 200, "action": no_etag}]
     users = Sensor(build_rest_api_sensor(config, "users"), instance)
     succeed(users, users.tick())
     users.tick()

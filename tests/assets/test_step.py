@@ -8,6 +8,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from dagster_restapi import DuckDBRestApiIOManager, build_rest_api_definitions
+
 
 def resource(house: Any, name: str) -> dict[str, Any]:
     return next(item for item in house.config["resources"] if item["name"] == name)
@@ -244,9 +246,31 @@ def test_the_definition_says_what_the_resource_will_do(house: Any) -> None:
     metadata = {
         key.removeprefix("dagster_restapi/"): value for key, value in issues.metadata_by_key[issues.key].items()
     }
-    assert metadata["dagster/uri"] == f"{house.api.url}/repositories/{{resources.repositories.name}}/issues"
-    assert (metadata["disposition"], metadata["primary_key"], metadata["method"]) == ("merge", ["id"], "GET")
+    url = f"{house.api.url}/repositories/{{resources.repositories.name}}/issues"
+    assert metadata["url"] == dg.MetadataValue.text(url)
+    assert (metadata["disposition"], metadata["primary_key"], metadata["method"]) == ("merge", "id", "GET")
     assert (metadata["cursor_path"], metadata["parent"]) == ("updated_at", "repositories")
+    users = next(asset for asset in house.assets() if asset.key.path == ["users"])
+    link = users.metadata_by_key[users.key]["dagster_restapi/url"]
+    assert link == dg.MetadataValue.url(f"{house.api.url}/users")
+
+
+@pytest.mark.parametrize(
+    ("options", "schema", "name"),
+    [
+        ({}, "tracker", "tracker.users"),
+        ({"key_prefix": ["raw", "api"]}, None, "api.users"),
+        ({"key_prefix": ["raw", "api"]}, "tracker", "tracker.users"),
+        ({}, None, "public.users"),
+        ({}, dg.EnvVar("SCHEMA"), None),
+    ],
+)
+def test_the_definition_says_where_the_rows_are(house: Any, options: dict[str, Any], schema: Any, name: Any) -> None:
+    manager = DuckDBRestApiIOManager(database="x.duckdb", schema=schema)
+    definitions = build_rest_api_definitions(house.config, io_manager=manager, **options)
+    graph = definitions.resolve_asset_graph()
+    (users,) = (graph.get(key) for key in graph.get_all_asset_keys() if key.path[-1] == "users")
+    assert users.metadata.get("dagster/table_name") == name
 
 
 @pytest.mark.parametrize(

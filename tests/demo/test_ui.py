@@ -82,6 +82,7 @@ def test_the_ui_shows_every_asset_and_both_servers_end_together(ui: subprocess.P
         "comments": ["issues"],
         "events": [],
         "users": [],
+        "activity": [],
     }
 
     ui.send_signal(signal.SIGINT)
