@@ -444,13 +444,17 @@ def disk_fault(error: OSError, directory: Path) -> SpoolError:
     )
 
 
-def sweep(root: Path, *, older_than: float = 86_400.0) -> list[str]:
-    """Removes spools that nobody uses and nobody has written for `older_than` seconds; gives their names."""
+def sweep(root: Path, *, older_than: float = 86_400.0, except_of: str = "") -> list[str]:
+    """Removes spools that nobody uses and nobody has written for `older_than` seconds; gives their names.
+
+    Args:
+        except_of: A root run whose spools stay, whatever their age.
+    """
     removed = []
     for journal in root.glob("*/journal") if root.exists() else ():
         directory = journal.parent
         try:
-            if time.time() - journal.stat().st_mtime < older_than:
+            if time.time() - journal.stat().st_mtime < older_than or _root_run(journal) == except_of != "":
                 continue
             with FileLock(directory / "lock", timeout=0, mode=0o600):
                 journal.unlink()
@@ -459,6 +463,13 @@ def sweep(root: Path, *, older_than: float = 86_400.0) -> list[str]:
         shutil.rmtree(directory, ignore_errors=True)
         removed.append(directory.name)
     return removed
+
+
+def _root_run(journal: Path) -> str:
+    """Of which root run a journal is; empty where its first line is torn."""
+    with journal.open("rb") as lines:
+        header = lines.readline()
+    return str(_decode(header)["root_run_id"]) if header.endswith(b"\n") else ""
 
 
 def _by_size(segments: list[Segment]) -> Iterator[list[Segment]]:

@@ -15,6 +15,7 @@ from dagster_restapi.assets.partitions import check_pair, default_backfill_polic
 from dagster_restapi.assets.run_config import RestApiRunConfig
 from dagster_restapi.assets.sensors import build_sensors_of
 from dagster_restapi.assets.step import Step
+from dagster_restapi.assets.termination import ended_by_termination
 from dagster_restapi.assets.translator import RestApiTranslator, RestApiTranslatorData
 from dagster_restapi.config.plan import plan as make_plans
 from dagster_restapi.config.source import RestApiConfig
@@ -129,7 +130,8 @@ def _asset(
             )
         tables = {parent: parents["parent"]} if parent else {}
         by_partition = partitions is not None and of_parent is not None
-        yield from Step(context, config, plan, plans, io, tables, by_partition).run()
+        with ended_by_termination(context):
+            yield from Step(context, config, plan, plans, io, tables, by_partition).run()
 
     parent_key = selected[parent].spec.key if parent else None
     build: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(

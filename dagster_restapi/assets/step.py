@@ -59,7 +59,9 @@ class Step:
 
         When one partition fails, those before it stay done, with their events.
         """
-        for name in sweep(self.io.spool_root, older_than=self.io.resume_within):
+        run = self.context.run
+        root = run.root_run_id or run.run_id
+        for name in sweep(self.io.spool_root, older_than=self.io.resume_within, except_of=root):
             self.say(f"removed the records of an interrupted run that nobody resumed: {name}")
         parts = self._parts()
         self._check_config(parts)

@@ -123,15 +123,15 @@ def test_a_read_only_folder_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_old_spools_that_nobody_uses_are_swept(tmp_path: Path) -> None:
-    for name in ("old", "young", "used"):
-        with Spool.open(tmp_path, name) as spool:
+    for name in ("old", "young", "used", "ours"):
+        with Spool.open(tmp_path, name, root_run_id=name) as spool:
             spool.note(fact=1)
-    for name in ("old", "used"):
+    for name in ("old", "used", "ours"):
         os.utime(tmp_path / name / "journal", (1, 1))
     with Spool.open(tmp_path, "used", resume_within=1e12):
         os.utime(tmp_path / "used" / "journal", (1, 1))
-        assert sweep(tmp_path) == ["old"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["used", "young"]
+        assert sweep(tmp_path, except_of="ours") == ["old"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "used", "young"]
 
 
 def test_a_lone_surrogate_is_kept() -> None:

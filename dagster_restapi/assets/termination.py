@@ -1,0 +1,36 @@
+"""A step that ends with a run that a person has terminated, whatever its retry policy says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+
+_terminated: set[str] = set()  # runs of this process
+
+
+@contextmanager
+def ended_by_termination(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Within it, an interruption that comes from terminating the run asks for no retry.
+
+    Dagster's in-process executor hands an interrupted step to its retry policy: the run would go on with its next try.
+    An interruption that nobody asked for, such as a machine that is taken away, stays one.
+
+    Raises:
+        dagster.Failure: The run was terminated; this step, or one before it in the same process, was under way.
+    """
+    run_id = context.run.run_id
+    if run_id not in _terminated:
+        try:
+            yield
+            return
+        except DagsterExecutionInterruptedError:
+            run = context.instance.get_run_by_id(run_id)
+            if run is None or run.status is not dg.DagsterRunStatus.CANCELING:
+                raise
+        _terminated.add(run_id)
+    raise dg.Failure(
+        "The run was terminated. What was fetched is kept: the next run goes on behind it.", allow_retries=False
+    )
