@@ -7,6 +7,8 @@ PIP := $(RUN) pip --quiet --quiet --disable-pip-version-check
 DUCKDB_LTS := 1.4.5
 PORT ?= 3000
 PYTEST_ARGS ?=
+KILLS ?= 200
+SEED ?= 1
 BENCH_ARGS ?=
 
 # The first Python that is new enough.
@@ -18,7 +20,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV DAGSTER_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-duckdb-lts bench lint format types check lock clean
+.PHONY: help demo ui test test-duckdb-lts kill bench lint format types check lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -36,6 +38,9 @@ test-duckdb-lts: $(VENV)/duckdb-$(DUCKDB_LTS)/.installed ## Run the tests of the
 	@export PYTHONPATH=$(dir $<) && \
 	$(VENV)/bin/python -c 'import duckdb; assert duckdb.__version__ == "$(DUCKDB_LTS)", duckdb.__version__' && \
 	$(RUN) pytest tests/tables $(PYTEST_ARGS)
+
+kill: $(VENV)/.development ## Kill real runs at random and at every named instant, and compare all rows (KILLS=200 SEED=1)
+	@PYTHONPATH=tests $(RUN) kill --kills $(KILLS) --seed $(SEED)
 
 bench: $(VENV)/.runtime ## Measure speed and memory, against dlt and a script written by hand; write docs/performance.md
 	@$(RUN) benchmarks $(BENCH_ARGS)

@@ -447,18 +447,24 @@ def disk_fault(error: OSError, directory: Path) -> SpoolError:
 def sweep(root: Path, *, older_than: float = 86_400.0, except_of: str = "") -> list[str]:
     """Removes spools that nobody uses and nobody has written for `older_than` seconds; gives their names.
 
+    A directory without a journal is what a kill left while a spool was removed.
+
     Args:
         except_of: A root run whose spools stay, whatever their age.
     """
     removed = []
-    for journal in root.glob("*/journal") if root.exists() else ():
-        directory = journal.parent
+    for directory in sorted(root.iterdir()) if root.exists() else ():
+        journal = directory / "journal"
         try:
-            if time.time() - journal.stat().st_mtime < older_than or _root_run(journal) == except_of != "":
+            journaled = journal.exists()
+            written = (journal if journaled else directory).stat().st_mtime
+            if not directory.is_dir() or time.time() - written < older_than:
+                continue
+            if journaled and _root_run(journal) == except_of != "":
                 continue
             with FileLock(directory / "lock", timeout=0, mode=0o600):
-                journal.unlink()
-        except (Timeout, FileNotFoundError):
+                journal.unlink(missing_ok=True)
+        except (Timeout, OSError):
             continue
         shutil.rmtree(directory, ignore_errors=True)
         removed.append(directory.name)

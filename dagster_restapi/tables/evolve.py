@@ -18,8 +18,11 @@ from dagster_restapi.tables.shape import Field, Path, Shape, child_name, column_
 from dagster_restapi.tables.sql import Space, listing, quote
 from dagster_restapi.tables.stage import Staged
 from dagster_restapi.tables.types import (
+    Inner,
+    any_inside,
     as_text,
     convert,
+    differences,
     inexact,
     loses_integers,
     plain,
@@ -417,18 +420,33 @@ class _Evolver:
             return field_.type
         if field_.hint and field_.hint.data_type:
             return field_.type  # the user's word; DuckDB's cast fails where a stored value does not fit
-        wanted = widen(stored, field_.type)
-        if loses_integers(stored, field_.type):
-            integers = f"{target} WHERE {inexact(quote(column))}"
-            if stored in ("DOUBLE", "FLOAT"):
-                integers = f"{table.source} AS s WHERE {inexact(staged)}"
-            if self._count(f"(SELECT 1 FROM {integers} LIMIT 1)"):
-                return "VARCHAR"
-        return wanted
+        sides = ((target, quote(column), stored), (f"{table.source} AS s", staged, field_.type))
+        return widen(stored, field_.type, self._decide(*sides))
+
+    def _decide(self, *sides: tuple[str, str, str]) -> dict[Inner, str]:
+        """Types that only the values tell: a place without any has none yet, and a DOUBLE cannot take every integer.
+
+        Args:
+            sides: Source, value and its type; of what is stored and what is staged.
+        """
+        (_, _, stored), (_, _, staged) = sides
+        decided: dict[Inner, str] = {}
+        for place, here, there in differences(stored, staged):
+            for (source, value, _), other in zip(sides, (there, here), strict=True):
+                if place and not self._any(source, any_inside(value, place, lambda sql: f"{sql} IS NOT NULL")):
+                    decided[place] = other
+            if place not in decided and loses_integers(here, there):
+                source, value, _ = sides[here in ("DOUBLE", "FLOAT")]
+                if self._any(source, any_inside(value, place, inexact)):
+                    decided[place] = "VARCHAR"
+        return decided
+
+    def _any(self, source: str, condition: str) -> bool:
+        return self._count(f"(SELECT 1 FROM {source} WHERE {condition} LIMIT 1)") > 0
 
     def _holds(self, target: str, column: str) -> bool:
         """Whether any row has a value there; an all-null column has no type yet."""
-        return self._count(f"(SELECT 1 FROM {target} WHERE {quote(column)} IS NOT NULL LIMIT 1)") > 0
+        return self._any(target, f"{quote(column)} IS NOT NULL")
 
     def _misfit(self, table: Written, column: str, stored: str, field_: Field, staged: str) -> tuple[str, str, str]:
         """What the contract says of values that the column's type does not hold."""

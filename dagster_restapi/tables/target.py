@@ -6,13 +6,15 @@ import logging
 import os
 import random
 import re
+import secrets
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 
@@ -26,10 +28,34 @@ _BUSY = re.compile(
     r"Could not set lock|different configuration|already attached|being used by another|conflicting", re.I
 )
 _FIRST_NEWS, _NEWS_EVERY = 1.0, 15.0  # seconds of waiting before a log line, and between two
+_LEFT_OVER = 86_400.0  # seconds after which a temporary folder that nobody writes is what a kill has left
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """A DuckDB that files are attached to, and the folder of its own for what does not fit into memory.
+
+    Of its own: in a folder that two processes share, DuckDB 1.4 writes over the other one's files.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    temporary: Path
+
+    @classmethod
+    def make(cls, database: str, config: Mapping[str, Any]) -> Self:
+        temporary = Path(f"{database}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        return cls(duckdb.connect(":memory:", config={"temp_directory": str(temporary), **config}), temporary)
+
+    def close(self) -> None:
+        """Closes the file with it, and removes the folder."""
+        self.connection.close()
+        shutil.rmtree(self.temporary, ignore_errors=True)
+
+
 _memory: dict[tuple[str, str, str], duckdb.DuckDBPyConnection] = {}
-_engines: dict[tuple[object, ...], duckdb.DuckDBPyConnection] = {}
+_engines: dict[tuple[object, ...], _Engine] = {}
 _CATALOG = "restapi_target"  # of a file, while it is open
 _turns: dict[str, threading.RLock] = {}
 _guard = threading.Lock()
@@ -92,14 +118,15 @@ class Target:
         with _guard:
             engine = _engines.pop(key, None)
         if engine is None:
-            engine = duckdb.connect(":memory:", config={"temp_directory": f"{self.database}.tmp", **self._config()})
+            _sweep(Path(self.database))
+            engine = _Engine.make(self.database, self._config())
         try:
-            yield engine
+            yield engine.connection
         except BaseException:
             engine.close()
             raise
         with _guard:
-            kept = _engines.setdefault(key, engine) is engine
+            kept = not engine.temporary.exists() and _engines.setdefault(key, engine) is engine
         if not kept:
             engine.close()
 
@@ -153,18 +180,21 @@ class Target:
             LockTimeout: Another process kept the file for longer than `lock_timeout`; the message names it.
             TableError: There is no such file, or it is no database.
         """
-        connection = duckdb.connect(":memory:", config=self._config())
-        connection.execute("SET TimeZone = 'UTC'")
-        path = literal(str(Path(self.database)))
-        self._patiently(
-            lambda: connection.execute(f"ATTACH {path} AS source (READ_ONLY)"),
-            time.monotonic() + self.lock_timeout,
-            log or _logger.info,
-        )
+        engine = _Engine.make(self.database, self._config())
+        connection = engine.connection
         try:
+            connection.execute("SET TimeZone = 'UTC'")
+            path = literal(str(Path(self.database)))
+            self._patiently(
+                lambda: connection.execute(f"ATTACH {path} AS source (READ_ONLY)"),
+                time.monotonic() + self.lock_timeout,
+                log or _logger.info,
+            )
             yield connection, Space("source", self.schema)
-        finally:
             connection.execute("DETACH source")
+        except BaseException:
+            engine.close()
+            raise
 
     def table_name(self, table: str) -> str:
         """A table's name with catalog and schema, for people."""
@@ -238,6 +268,19 @@ class Target:
                 news = now + _NEWS_EVERY
             time.sleep(min(pause * random.uniform(0.5, 1.5), max(0.0, deadline - now)))
             pause = min(pause * 1.5, 0.4)
+
+
+def _sweep(database: Path) -> None:
+    """Removes the temporary folders of processes that were killed more than a day ago."""
+    ours = re.compile(re.escape(database.name) + r"\.(\d+-[0-9a-f]{8}\.)?tmp").fullmatch
+    for folder in database.parent.glob("*.tmp"):
+        try:
+            if ours(folder.name) and time.time() - max(path.stat().st_mtime for path in (folder, *folder.iterdir())) > (
+                _LEFT_OVER
+            ):
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue  # another process removes it at this moment, or it is none of ours
 
 
 @contextmanager

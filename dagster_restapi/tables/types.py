@@ -6,6 +6,7 @@ DuckDB writes them, without `.0` where they are whole and at most 2^53. Time sta
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -106,7 +107,7 @@ def hinted_type(hint: ColumnHint | None) -> str | None:
 
 def plain(kind: str) -> str:
     """A type as this room spells it, however DuckDB's catalog or we ourselves wrote it."""
-    if _nested(kind):
+    if nested(kind):
         kind = str(duckdb.sqltype(kind))
     return kind.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
 
@@ -147,9 +148,19 @@ def as_text(sql: str, kind: str) -> str:
         return instant_text(sql)
     if kind == "BLOB":
         return f"to_base64({sql})"
-    if _nested(kind):
-        return f"CAST(to_json({sql}) AS VARCHAR)"
+    if nested(kind):
+        return f"CAST({_json(sql, kind)} AS VARCHAR)"
     return f"CAST({sql} AS VARCHAR)"
+
+
+def _json(sql: str, kind: str) -> str:
+    """A value of any type as JSON; a time stamp is its ISO 8601 text, inside a STRUCT or LIST as well."""
+    if kind == "TIMESTAMPTZ":
+        return f"to_json({instant_text(sql)})"
+    if nested(kind) and "TIMESTAMPTZ" in kind:
+        texts = plain(kind.replace("TIMESTAMPTZ", "VARCHAR"))
+        sql = _convert_nested(sql, duckdb.sqltype(kind), duckdb.sqltype(texts), depth=0)
+    return f"to_json({sql})"
 
 
 # ---- from one type to another ----------------------------------------------------------------------------------------
@@ -158,7 +169,8 @@ def parts(kind: duckdb.sqltypes.DuckDBPyType) -> dict[str, duckdb.sqltypes.DuckD
     return {name: inner for name, inner in kind.children if isinstance(inner, duckdb.sqltypes.DuckDBPyType)}
 
 
-def _nested(kind: str) -> bool:
+def nested(kind: str) -> bool:
+    """Whether a type is a STRUCT, a LIST or the like."""
     return kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION"))
 
 
@@ -171,12 +183,12 @@ def convert(sql: str, source: str, wanted: str, *, lenient: bool = False) -> str
     if source == wanted:
         return sql
     if wanted == "JSON":
-        return f"to_json({instant_text(sql) if source == 'TIMESTAMPTZ' else sql})"
+        return _json(sql, source)
     if wanted == "VARCHAR":
         return as_text(sql, source)
     if source == "JSON":
         sql, source = f"json_extract_string({sql}, '$')", "VARCHAR"
-    if _nested(wanted) and _nested(source):
+    if nested(wanted) and nested(source):
         return _convert_nested(sql, duckdb.sqltype(source), duckdb.sqltype(wanted), depth=0)
     if source == "VARCHAR" and wanted == "TIMESTAMPTZ":
         return instant(sql, lenient=lenient)
@@ -207,11 +219,21 @@ def _convert_nested(
     return convert(sql, plain(str(source)), plain(str(wanted)))
 
 
-def widen(stored: str, staged: str) -> str:
+Inner = tuple[str | None, ...]
+"""A place inside a value: keys of STRUCTs, and None for the items of a LIST."""
+
+
+def widen(stored: str, staged: str, decided: Mapping[Inner, str] | None = None) -> str:
     """The narrowest type that holds the values of both.
 
     Integers beside floats become DOUBLE here; whether all of them are exact in it, the caller knows.
+
+    Args:
+        decided: Types of places inside, where the values that are there say more than the two types.
     """
+    decided = decided or {}
+    if () in decided:
+        return decided[()]
     if stored == staged:
         return stored
     if "JSON" in (stored, staged):
@@ -220,8 +242,8 @@ def widen(stored: str, staged: str) -> str:
         return _wider_integer(stored, staged)
     if _number(stored) and _number(staged):
         return "DOUBLE"
-    if _nested(stored) or _nested(staged):
-        return _widen_nested(stored, staged)
+    if nested(stored) or nested(staged):
+        return _widen_nested(stored, staged, decided)
     return "VARCHAR"
 
 
@@ -234,22 +256,59 @@ def _wider_integer(one: str, other: str) -> str:
     return kind if "U" not in (one[0], other[0]) else "HUGEINT" if "UBIGINT" in (one, other) else "BIGINT"
 
 
-def _widen_nested(stored: str, staged: str) -> str:
-    if not (_nested(stored) and _nested(staged)):
+def _widen_nested(stored: str, staged: str, decided: Mapping[Inner, str]) -> str:
+    if not (nested(stored) and nested(staged)):
         return "JSON"
-    one, other = duckdb.sqltype(stored), duckdb.sqltype(staged)
-    if one.id == other.id == "list":
-        inner = widen(plain(str(parts(one)["child"])), plain(str(parts(other)["child"])))
-        return plain(f"{inner}[]")
-    if one.id == other.id == "struct":
-        kinds = {key: plain(str(kind)) for key, kind in parts(one).items()}
-        spelled = {key.casefold(): key for key in kinds}
-        for key, kind in parts(other).items():
-            if spelled.setdefault(key.casefold(), key) != key:
-                return "JSON"
-            kinds[key] = widen(kinds[key], plain(str(kind))) if key in kinds else plain(str(kind))
-        return plain(f"STRUCT({', '.join(f'{quote(key)} {kind}' for key, kind in kinds.items())})")
-    return "JSON"
+
+    def inner(step: str | None) -> dict[Inner, str]:
+        return {place[1:]: kind for place, kind in decided.items() if place[0] == step}
+
+    one, other = _parts_of(stored), _parts_of(staged)
+    if one.keys() == other.keys() == {None}:
+        return plain(f"{widen(one[None], other[None], inner(None))}[]")
+    if None in (*one, *other):
+        return "JSON"
+    kinds = dict(one)
+    spelled = {str(key).casefold(): key for key in kinds}
+    for key, kind in other.items():
+        if spelled.setdefault(str(key).casefold(), key) != key:
+            return "JSON"
+        kinds[key] = widen(kinds[key], kind, inner(key)) if key in kinds else kind
+    return plain(f"STRUCT({', '.join(f'{quote(str(key))} {kind}' for key, kind in kinds.items())})")
+
+
+def _parts_of(kind: str) -> dict[str | None, str]:
+    """The types of a STRUCT's fields, or of a LIST's items under None."""
+    found = duckdb.sqltype(kind)
+    if found.id == "list":
+        return {None: plain(str(parts(found)["child"]))}
+    return {name: plain(str(part)) for name, part in parts(found).items()}
+
+
+def differences(one: str, other: str) -> Iterator[tuple[Inner, str, str]]:
+    """The places inside two nested types where they differ, with both types."""
+    if one == other:
+        return
+    if nested(one) and nested(other):
+        mine, theirs = _parts_of(one), _parts_of(other)
+        if (None in mine) == (None in theirs):
+            for key, kind in mine.items():
+                for place, here, there in differences(kind, theirs.get(key, kind)):
+                    yield (key, *place), here, there
+            return
+    yield (), one, other
+
+
+def any_inside(sql: str, place: Inner, condition: Callable[[str], str], depth: int = 0) -> str:
+    """True where a value meets a condition at a place inside it."""
+    if not place:
+        return condition(sql)
+    key, *rest = place
+    if key is not None:
+        return any_inside(f"struct_extract({sql}, {literal(key)})", tuple(rest), condition, depth)
+    item = f"item{depth}"
+    inner = any_inside(item, tuple(rest), condition, depth + 1)
+    return f"len(list_filter({sql}, lambda {item}: {inner})) > 0"
 
 
 def loses_integers(stored: str, staged: str) -> bool:

@@ -134,6 +134,17 @@ def test_old_spools_that_nobody_uses_are_swept(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "used", "young"]
 
 
+def test_what_a_kill_has_left_of_a_spool_that_was_being_removed_is_swept(tmp_path: Path) -> None:
+    for name in ("old", "young"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "000000000-0000.ndjson").write_text("{}")
+    (tmp_path / "a file").write_text("of somebody else")
+    os.utime(tmp_path / "a file", (1, 1))
+    os.utime(tmp_path / "old", (1, 1))
+    assert sweep(tmp_path) == ["old"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a file", "young"]
+
+
 def test_a_lone_surrogate_is_kept() -> None:
     assert msgspec.json.decode(encode_records([{"a": 1}])[0])["a"] == 1
     assert [b"\\ud800" in line for line in encode_records([{"a": 1}, {"a": "\ud800"}])] == [False, True]

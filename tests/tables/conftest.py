@@ -123,7 +123,11 @@ def canonical(connection: duckdb.DuckDBPyConnection, target: Target, root: str) 
 
 
 def render(value: Any) -> str:
-    """One value as text: numbers without needless fraction, date-times in UTC, JSON scalars without quotes."""
+    """One value as text: numbers without needless fraction, date-times in UTC, JSON as its content without nulls."""
+    if isinstance(value, dict):
+        return json.dumps({key: render(inner) for key, inner in value.items() if inner is not None}, sort_keys=True)
+    if isinstance(value, list):
+        return json.dumps([None if item is None else render(item) for item in value])
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -136,7 +140,7 @@ def render(value: Any) -> str:
                 inner = json.loads(value)
             except ValueError:
                 return value
-            return render(inner) if not isinstance(inner, (dict, list)) else json.dumps(inner, sort_keys=True)
+            return render(inner)
         try:
             if len(value) >= 16 and value[10] == "T":
                 moment = datetime.fromisoformat(value)

@@ -17,6 +17,7 @@ from dagster_restapi.model import TablePlan
 from dagster_restapi.tables.frames import write_frame
 from dagster_restapi.tables.parents import copy_parent_rows
 from dagster_restapi.tables.read import describe, previews, read_table, row_count
+from dagster_restapi.tables.target import Target
 
 PLAN = TablePlan(resource="issues", table="issues", disposition="merge", primary_key=("id",))
 ISSUES = [
@@ -50,6 +51,22 @@ def test_every_kind_reads_exact_integers_and_lets_go_of_the_file(loads: Any, kin
     else:
         rows = found.rows()
     assert sorted(rows) == [(1, 3), (2, None), (2**53 + 1, None)]
+
+
+@pytest.mark.parametrize("kind", ["reader", "relation"])
+def test_a_table_larger_than_memory_is_streamed_from_a_private_copy(tmp_path: Path, kind: Any) -> None:
+    target = Target(str(tmp_path / "t.duckdb"), memory_limit="64MB")
+    with target.write() as connection:
+        connection.execute("CREATE TABLE t AS SELECT i AS id, md5(i::VARCHAR) || i AS v FROM range(2_500_000) r(i)")
+    found = read_table(target, "t", kind=kind)
+    with target.write() as connection:  # nobody waits for the reader
+        connection.execute("DROP TABLE t")
+    if kind == "reader":
+        assert sum(len(batch) for batch in found) == 2_500_000
+    else:
+        assert found.aggregate("count(v), max(id)").fetchall() == [(2_500_000, 2_499_999)]
+    del found
+    assert [path.name for path in tmp_path.iterdir()] == ["t.duckdb"]
 
 
 def test_reading_a_part(loads: Any) -> None:

@@ -32,7 +32,7 @@ _values = st.recursive(
 _records = st.lists(st.dictionaries(_keys, _values, max_size=4), min_size=1, max_size=7)
 
 
-@pytest.mark.parametrize("mode", [{"nested": "tables"}, {"nested": "json"}, {"max_nesting": 1}])
+@pytest.mark.parametrize("mode", [{"nested": "tables"}, {"nested": "json"}, {"nested": "native"}, {"max_nesting": 1}])
 def test_any_order_and_any_split_give_equal_tables(mode: dict[str, Any], make_loader: Any) -> None:
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
     @given(records=_records, data=st.data())

@@ -113,6 +113,18 @@ def test_native_mode_makes_structs_and_lists_that_grow(loads: Any) -> None:
     assert changes == ()
 
 
+def test_values_inside_native_columns_are_kept_like_those_outside(loads: Any) -> None:
+    plan = TablePlan(resource="t", table="t", nested="native")
+    loads(plan, [{"o": {"blank": None, "big": 2**53 + 1, "small": 1}, "l": [], "at": {"x": "2024-01-01T12:00+02:00"}}])
+    loads(plan, [{"o": {"blank": 5, "big": 0.5, "small": 0.5}, "l": [True], "at": "soon"}])
+    assert loads.types("t")["o"] == "STRUCT(blank BIGINT, big VARCHAR, small DOUBLE)"
+    assert loads.rows("t", "o, l", order="rowid") == [
+        ({"big": str(2**53 + 1), "blank": None, "small": 1.0}, []),
+        ({"big": "0.5", "blank": 5, "small": 0.5}, [True]),
+    ]
+    assert loads.rows("t", '"at"', order="rowid") == [('{"x":"2024-01-01T10:00:00Z"}',), ('"soon"',)]
+
+
 ODD_KEYS = [
     "select", "order", "group by", 'quo"te', "it's", "semi;colon", "🙂", "🙃", "", " ", "a.b", "a/b", "a~b", "%", "$",
     "*", "x" * 200, "rowid", "_restapi_id", "_restapi_load_id", "record", "0", "1st", "é", "tab\tbed", "-- comment",

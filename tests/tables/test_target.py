@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import duckdb
@@ -40,11 +42,29 @@ def test_reading_changes_nothing(tmp_path: Path) -> None:
         connection.execute("DROP TABLE t")
 
 
-def test_what_does_not_fit_into_memory_lies_beside_the_database(tmp_path: Path) -> None:
-    target = Target(str(tmp_path / "t.duckdb"), memory_limit="64MB")
+def spill(target: Target) -> list[str]:
+    """Sorts more than fits into memory; gives the folders that are there meanwhile."""
     with target.write() as connection:
         connection.execute("CREATE TABLE t AS SELECT i, repeat('x', 100) || i AS text FROM range(1_000_000) r(i)")
         connection.execute("CREATE TEMP TABLE sorted AS FROM t ORDER BY text")
-        spilled = [path.name for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
-    assert spilled == ["t.duckdb.tmp"]
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["t.duckdb"]
+        return [path.name for path in Path(target.database).parent.iterdir() if path.is_dir()]
+
+
+def test_what_does_not_fit_into_memory_lies_beside_the_database_and_goes_away(tmp_path: Path) -> None:
+    [spilled] = spill(Target(str(tmp_path / "t.duckdb"), memory_limit="64MB"))
+    assert re.fullmatch(rf"t\.duckdb\.{os.getpid()}-\w{{8}}\.tmp", spilled)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.duckdb"]
+
+
+def test_temporary_folders_of_killed_processes_go_away_after_a_day(tmp_path: Path) -> None:
+    target = Target(str(tmp_path / "t.duckdb"))
+    for name in ("t.duckdb.1-aaaaaaaa.tmp", "t.duckdb.2-bbbbbbbb.tmp", "t.duckdb.tmp", "t.duckdb.mine.tmp"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "duckdb_temp_storage_DEFAULT-0.tmp").write_text("x")
+        for path in (tmp_path / name, *(tmp_path / name).iterdir()):
+            os.utime(path, (1, 1))
+    os.utime(tmp_path / "t.duckdb.2-bbbbbbbb.tmp" / "duckdb_temp_storage_DEFAULT-0.tmp")
+    with target.write():
+        pass
+    left = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
+    assert left == ["t.duckdb.2-bbbbbbbb.tmp", "t.duckdb.mine.tmp"]
