@@ -26,7 +26,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(kind: str, tmp_path: Path) -> N
     assert harness.outcome.kills + harness.outcome.missed >= 2
 
 
-@pytest.mark.parametrize("instant", ["after commit"])
+@pytest.mark.parametrize("instant", ["after commit", "after the event"])
 def test_a_step_process_that_dies_is_tried_again_by_its_run_and_loads_once(instant: str, tmp_path: Path) -> None:
     harness = Harness(tmp_path, random.Random(1), loads=1)
     harness.disturb("append", iter([f"step: {instant}"]))

@@ -115,7 +115,9 @@ def test_native_mode_makes_structs_and_lists_that_grow(loads: Any) -> None:
 
 def test_values_inside_native_columns_are_kept_like_those_outside(loads: Any) -> None:
     plan = TablePlan(resource="t", table="t", nested="native")
-    loads(plan, [{"o": {"blank": None, "big": 2**53 + 1, "small": 1}, "l": [], "at": {"x": "2024-01-01T12:00+02:00"}}])
+    loads(
+        plan, [{"o": {"blank": None, "big": 2**53 + 1, "small": 1}, "l": [], "at": {"x": "2024-01-01T12:00:00+02:00"}}]
+    )
     loads(plan, [{"o": {"blank": 5, "big": 0.5, "small": 0.5}, "l": [True], "at": "soon"}])
     assert loads.types("t")["o"] == "STRUCT(big VARCHAR, small DOUBLE, blank BIGINT)"
     assert loads.rows("t", "o, l", order="rowid") == [
