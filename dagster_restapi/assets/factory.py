@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,7 @@ def _asset(
         with ended_by_termination(context):
             yield from Step(context, config, plan, plans, io, tables, by_partition).run()
 
+    compute.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
     parent_key = selected[parent].spec.key if parent else None
     build: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
         key=spec.key,
@@ -152,6 +154,11 @@ def _asset(
     )
     return build(compute)
 
+
+_SIGNATURE = Signature(
+    [Parameter("context", Parameter.POSITIONAL_OR_KEYWORD), Parameter("parents", Parameter.VAR_KEYWORD)]
+)
+"""Of every asset's function. Dagster asks seventeen times for each; to find it out takes a tenth of all its work."""
 
 _PARENT = dg.DagsterType(
     name="ParentTable", type_check_fn=lambda _, value: isinstance(value, ParentTable), typing_type=ParentTable

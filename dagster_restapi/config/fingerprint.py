@@ -24,6 +24,7 @@ def fingerprint(*parts: Any) -> str:
     """sha256 over models, dataclasses and plain values, as 64 hexadecimal digits.
 
     Secrets count by the name of their environment variable, and all others as the same; functions by module and name.
+    A setting that is None counts as if it did not exist, so that a later one of this library changes no hash.
     """
     return sha256(msgspec.json.encode(_plain(parts), order="sorted")).hexdigest()
 
@@ -36,11 +37,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Secret):
         return str(value)
     if isinstance(value, Settings):
-        fields = {name: _plain_entry(name, getattr(value, name)) for name in type(value).model_fields}
+        fields = {name: _plain_entry(name, item) for name, item in vars(value).items() if item is not None}
         return [type(value).__name__, fields]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
-        return [type(value).__name__, fields]
+        items = ((item.name, getattr(value, item.name)) for item in dataclasses.fields(value))
+        return [type(value).__name__, {name: _plain(item) for name, item in items if item is not None}]
     if isinstance(value, Mapping):
         return {str(key): _plain_entry(str(key), item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
