@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 from timeline import DAILY, PAIRS, TENANTS, content, counts, data_versions, events, every, of_tenants, serve
 
@@ -280,3 +284,28 @@ def test_sixty_daily_partitions_are_staged_once_and_need_few_reads(
     assert sum(counts(house).values()) == len(rows)
     assert max(one["locked_seconds"] for one in told.values()) < 2.0
     assert datetime.fromisoformat(told["2024-02-29"]["window_end"]).month == 3
+
+
+def test_a_range_that_is_killed_goes_on_where_it_was_and_loads_every_partition_once(api: Any, tmp_path: Path) -> None:
+    rows = every(timedelta(hours=6), "2024-01-01T00:00+00:00", "2024-01-11T00:00+00:00")
+    points = ("in the fetch", "before load 4", "behind load 4", "before it tells")
+    for number in range(len(points)):
+        api.route(f"/{number}/events", lambda request: rows[(int(request.query["page"]) - 1) * 5 :][:5])
+    script = Path(__file__).with_name("killed_ranges.py")
+    done = subprocess.run([sys.executable, script, tmp_path, api.url], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for number, point in enumerate(points):
+        asked = [int(request.query["page"]) for request in api.seen(f"/{number}/events")]
+        assert sorted(set(asked)) == list(range(1, 10)), point
+        assert len(asked) <= 10, f"killed {point}: one page at the most is asked for twice"
+        with duckdb.connect(str(tmp_path / str(number) / "events.duckdb"), read_only=True) as connection:
+            found = connection.execute(
+                "SELECT _restapi_partition, count(*) FROM tracker.events GROUP BY ALL ORDER BY 1"
+            )
+            assert found.fetchall() == [(day, 4) for day in days(1, 10)], point
+            loads = connection.execute("SELECT count(DISTINCT partition), count(*) FROM tracker._restapi_loads")
+            assert loads.fetchone() == (10, 10), point
+        with dg.DagsterInstance.local_temp(str(tmp_path / str(number))) as instance:
+            told = instance.fetch_materializations(dg.AssetKey("events"), limit=50).records
+            assert {one.partition_key for one in told} == set(days(1, 10)), point
+        assert not list((tmp_path / str(number)).glob("*.spool/*/journal")), point
