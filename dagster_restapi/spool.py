@@ -30,11 +30,12 @@ import msgspec
 from filelock import FileLock, Timeout
 from xxhash import xxh3_128_hexdigest
 
-from dagster_restapi.errors import SpoolError
+from dagster_restapi.errors import ResponseError, SpoolError
 from dagster_restapi.schema import Node, Recorder
 
 HASH_FIELD = "_restapi_row_hash"
 PLACE_FIELD = "_restapi_place"  # of a spool for several partitions: the number of the one that a record goes into
+DEEPEST = 64  # levels of objects and lists in a record: deeper ones are an attack or a mistake, and make no tables
 SEGMENT_BYTES = 8 * 2**20  # DuckDB reads up to 32 MB of a file at once, in each of its threads
 SMALL_SEGMENTS = 64  # DuckDB opens a file in about 0.4 ms: when more than so many are not full, they are joined
 
@@ -82,6 +83,13 @@ def encode_records(records: Sequence[Mapping[str, Any]]) -> list[bytes]:
 
 def _hashed(lines: Iterable[bytes]) -> list[bytes]:
     return [(_LINE if len(line) > 2 else _EMPTY_LINE) % (xxh3_128_hexdigest(line).encode(), line[1:]) for line in lines]
+
+
+def without_hash(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of a spool as it was written; the given one is changed."""
+    record.pop(HASH_FIELD, None)
+    record.pop(PLACE_FIELD, None)
+    return record
 
 
 def _placed(line: bytes, place: int) -> bytes:
@@ -309,7 +317,17 @@ class Spool:
     def _observe(self, records: list[dict[str, Any]], longest: int) -> None:
         with self._mutex:
             self.longest = max(self.longest, longest)
-            self._recorder.observe(records)
+            version = self._recorder.version
+            try:
+                self._recorder.observe(records)
+                too_deep = self._recorder.version != version and _is_deeper(self._recorder.root, DEEPEST)
+            except RecursionError:
+                too_deep = True
+        if too_deep:
+            raise ResponseError(
+                f"a record is nested more than {DEEPEST} levels deep",
+                hint="Cut it, or make a text of what lies deep in it, by a `map` in the resource's processing_steps.",
+            )
 
     # ---- reading -------------------------------------------------------------------------------------------------
     @property
@@ -387,6 +405,10 @@ class Writer:
 
         Args:
             places: The number of the partition that each record goes into, where the spool is for several.
+
+        Raises:
+            ResponseError: A record is nested too deeply.
+            SpoolError: The disk is full or read-only.
         """
         if not records:
             return
@@ -469,6 +491,20 @@ def sweep(root: Path, *, older_than: float = 86_400.0, except_of: str = "") -> l
         shutil.rmtree(directory, ignore_errors=True)
         removed.append(directory.name)
     return removed
+
+
+def _is_deeper(root: Node, levels: int) -> bool:
+    """Whether a schema has more than so many levels; without recursion, since it may have very many."""
+    level = [root]
+    while level and levels:
+        level = [
+            child
+            for node in level
+            for child in (*node.fields.values(), *([node.items] if node.items else ()))
+            if child.fields or child.items
+        ]
+        levels -= 1
+    return bool(level)
 
 
 def _root_run(journal: Path) -> str:

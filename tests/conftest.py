@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dagster_restapi import secrets
 from dagster_restapi.demo import SampleApi
 
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"  # before Dagster is imported: tests talk to this machine only
@@ -20,6 +21,13 @@ pytest_plugins = ["loopback"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 Replay = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def secrets_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test has concealed is no secret to the next: short passwords stand in ordinary words."""
+    monkeypatch.setattr(secrets, "_values", set(secrets._values))
+    monkeypatch.setattr(secrets, "_forms", secrets._forms)
 
 
 @pytest.fixture

@@ -232,7 +232,7 @@ class Haul:
             cursors_of=self._step.asset if goes_on and self._plan.incremental else None,
             cursors_partition=self._first.key,
         )
-        return Frozen(rows.keys, rows.skipped_null, rows.newest_load_id, whole=since is None)
+        return Frozen(rows.keys, rows.skipped_null, rows.newest_load_id, since, whole=since is None)
 
     def _parent_table(self, parent: Parent) -> tuple[Target, TablePlan]:
         table, plan = self._step.parents[parent.resource], self._step.plans[parent.resource].table

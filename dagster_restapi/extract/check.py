@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from dagster_restapi.errors import RestApiError
 from dagster_restapi.extract.preview import named
 from dagster_restapi.extract.walker import Walker
 from dagster_restapi.http.session import Session
-from dagster_restapi.model import Slice
+from dagster_restapi.model import Plan, Slice
+
+_ONCE = RetryConfig(attempts=1, total=10.0)  # a person waits for the answer
 
 
 def check_connection(config: RestApiConfig | Mapping[str, Any] | str | Path, resource_name: str) -> tuple[bool, str]:
@@ -25,12 +28,19 @@ def check_connection(config: RestApiConfig | Mapping[str, Any] | str | Path, res
     Raises:
         ConfigError: The configuration itself is wrong; network and HTTP faults never raise.
     """
-    plans = make_plans(RestApiConfig.parse(config))
+    plans = _asked_once(make_plans(RestApiConfig.parse(config)))
     plan = named(plans, resource_name)
-    once = plan.client.model_copy(update={"retry": RetryConfig(attempts=1)})  # a person waits for the answer
     try:
-        with Session(once) as session:
+        with Session(plan.client.model_copy(update={"retry": _ONCE})) as session:
             Walker(plans, session).first_page(plan, Slice(asset=plan.name))
     except RestApiError as error:
         return False, str(error)
     return True, ""
+
+
+def _asked_once(plans: Mapping[str, Plan]) -> dict[str, Plan]:
+    """The plans without retry settings of their endpoints."""
+    return {
+        name: replace(plan, endpoint=plan.endpoint.model_copy(update={"retry": None})) if plan.endpoint else plan
+        for name, plan in plans.items()
+    }

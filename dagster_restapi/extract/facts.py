@@ -15,6 +15,7 @@ class Facts:
     Attributes:
         walk_pages: Pages of the walk under way, those that another unit fetched of it included.
         received: Records as the API sent them, before the processing steps and the cursor window.
+        cuts: Walks that ended while more follows: by a rule, or by `max_pages`.
         furthest: The furthest cursor value of the walk under way.
         cursors: (key, furthest) of each parent that is done, where the child has a cursor of its own.
         failed: Keys of the parents that `on_error: skip` left out.
@@ -28,11 +29,16 @@ class Facts:
     furthest: Any = None
     out_of_range: int = 0
     without_cursor: int = 0
-    complete: bool = True
+    cuts: int = 0
     warnings: list[str] = field(default_factory=list)
     cursors: list[tuple[dict[str, Any], Any]] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
     rest: Any = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every walk came to its end."""
+        return not self.cuts
 
     @classmethod
     def parse(cls, data: dict[str, Any]) -> Self:

@@ -8,7 +8,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,13 @@ from dagster_restapi.extract.side_by_side import Item, side_by_side
 from dagster_restapi.extract.steps import process, rows_of
 from dagster_restapi.http.paginators import Ahead
 from dagster_restapi.model import Fetched
+from dagster_restapi.spool import Spool, without_hash
 
 if TYPE_CHECKING:
     from dagster_restapi.extract.walker import Walker
     from dagster_restapi.http.walk import Page, Walk
     from dagster_restapi.model import Parent, Plan, Slice
-    from dagster_restapi.spool import Spool, Writer
+    from dagster_restapi.spool import Writer
 
 CURSORS_FILE = "cursors.ndjson"
 
@@ -76,6 +78,7 @@ class Fetch:
         self._stop = stop or threading.Event()
         self._progress = Progress(plan.name, tell)
         self._where = f"resource {plan.name}"
+        self._notes = 0  # of the session's, told so far
         self._first_failure: RestApiError | None = None
         self._uneven = ""
 
@@ -90,6 +93,7 @@ class Fetch:
         if self._spool.resumed:
             self._tell(f"{self._plan.name}: goes on behind {self._spool.rows:,} rows of an earlier try")
         started, before = time.monotonic(), _spent(self._walker)
+        self._notes = len(self._walker.session.meter.notes)
         try:
             if self._plan.parent:
                 self._children(self._plan.parent)
@@ -210,19 +214,42 @@ class Fetch:
             assert self._stored_parents, "a stored parent is read from its table"
             frozen = self._stored_parents(parent, path)
         else:
-            records = self._walker.records(self._walker.plans[parent.resource], self._slice)
-            frozen = freeze_parents(records, parent, path, f"resource {parent.resource}")
+            frozen = self._fetch_parent(parent, path)
         self._spool.note(
             parents={
                 "keys": frozen.keys,
                 "skipped": frozen.skipped_null,
                 "load_id": frozen.load_id,
+                "since": frozen.since,
                 "whole": frozen.whole,
+                "complete": frozen.complete,
+                "warnings": frozen.warnings,
                 "shares": self._plan.concurrency * 2,
             }
         )
         if frozen.skipped_null:
             self._tell(f"{self._plan.name}: skipped {frozen.skipped_null} rows of {parent.resource} with a null key")
+
+    def _fetch_parent(self, parent: Parent, path: Path) -> Frozen:
+        """Fetches a parent that has no table, into a spool within this one: side by side, and resumable like any other.
+
+        It is asked for everything, whatever the child's own cursor or limits are.
+        """
+        plan = self._walker.plans[parent.resource]
+        slice_ = replace(self._slice, cursor=None, start_value=None, end_value=None, max_pages=None)
+        root = self._spool.directory / "parent"
+        with Spool.open(root, "spool", root_run_id=slice_.root_run_id, resume_within=float("inf")) as spool:
+            stored = partial(self._walker.freeze_stored, plan)
+            fetched = Fetch(
+                self._walker, plan, slice_, spool, stored_parents=stored, tell=self._tell, stop=self._stop
+            ).run()
+            frozen = freeze_parents(map(without_hash, spool.records()), parent, path, f"resource {parent.resource}")
+            spool.remove()
+        failed = (
+            [f"{len(fetched.failed_parents)} rows of {parent.resource} are missing"] if fetched.failed_parents else []
+        )
+        told = [f"{parent.resource}: {warning}" for warning in (*fetched.warnings, *failed)]
+        return replace(frozen, complete=fetched.complete and not failed, warnings=tuple(told))
 
     def _families(self, path: Path) -> Iterator[tuple[int, list[bytes]]]:
         """Rows of the parent that follow each other; one unit walks them one after another.
@@ -254,18 +281,19 @@ class Fetch:
 
     def _one_parent(self, row: ParentRow, index: int, writer: Writer, facts: Facts, state: Any) -> Facts:
         before = facts.to_json()
+        cuts = facts.cuts
         try:
             self._walk(row, writer, facts, state, lambda next_page: (index, next_page))
         except (RequestError, ResponseError, PagingError) as error:
             if self._plan.on_error == "fail":
                 raise
             self._first_failure = self._first_failure or error
-            self._tell(f"{self._plan.name}: skipped {row.label}: {error}")
+            self._progress.say(f"skipped {row.label}: {error}")
             writer.rollback()
             facts = Facts.parse(before)
             facts.failed.append(row.key)
         else:
-            if facts.furthest is not None:
+            if facts.furthest is not None and facts.cuts == cuts:
                 facts.cursors.append((row.key, facts.furthest))
         facts.furthest, facts.walk_pages = None, 0
         facts.walks += 1
@@ -318,7 +346,7 @@ class Fetch:
                 return
             if self._plan.on_error == "fail" or self._plan.parent is None:
                 writer.commit(resume_at(page.next), facts.to_json())
-        facts.complete = False  # `max_pages` ended it while more follow
+        facts.cuts += 1  # `max_pages` ended it while more follow
 
     def _take(self, page: Page, row: ParentRow | None, writer: Writer, facts: Facts, range_: Range | None) -> None:
         """One page into the spool."""
@@ -329,14 +357,21 @@ class Fetch:
             places = range_.places if self._slice.stretch else None
             facts.furthest = range_.furthest
             facts.out_of_range, facts.without_cursor = range_.out_of_range, range_.without_cursor
-        writer.write(records, places)
+        fault: ResponseError | None = None
+        try:
+            writer.write(records, places)
+        except ResponseError as error:
+            fault = error
+        if fault:
+            raise ResponseError(fault.what, where=f"{self._where}, page {page.number}, {page.url}", hint=fault.hint)
         facts.pages += 1
         facts.received += len(page.records)
-        facts.complete = facts.complete and page.complete
+        facts.cuts += not page.complete
         facts.warnings += [warning for warning in page.warnings if warning not in facts.warnings]
-        self._progress.page(len(records), page.bytes)
-        if page.total is not None and self._plan.parent is None:
-            self._progress.expected_rows = page.total
+        self._progress.page(len(records), page.bytes, received=len(page.records))
+        if self._plan.parent is None:
+            self._progress.expected_rows = page.total or self._progress.expected_rows
+            self._progress.expected_pages = page.total_pages or self._progress.expected_pages
 
     def _range(self, row: ParentRow | None, facts: Facts) -> Range | None:
         settings = self._plan.incremental
@@ -349,7 +384,18 @@ class Fetch:
 
     # ---- threads and ends ----------------------------------------------------------------------------------------
     def _run_all(self, work: Callable[[Item], None], items: Iterator[Item] | list[Item], workers: int) -> None:
-        side_by_side(work, items, workers=workers, stop=self._stop, tick=self._progress.tick)
+        try:
+            side_by_side(work, items, workers=workers, stop=self._stop, tick=self._tick)
+        finally:
+            self._tick()
+
+    def _tick(self) -> None:
+        """Tells what threads have said and waited for. The run's log is written by the thread of the step alone."""
+        notes = self._walker.session.meter.notes
+        for note in notes[self._notes :]:
+            self._progress.say(note)
+        self._notes = len(notes)
+        self._progress.tick()
 
     def _done(self, number: int) -> bool:
         unit = self._spool.units.get(number)
@@ -374,7 +420,8 @@ class Fetch:
         furthest = self._cursor_moves_to(all_facts)
         ranked = None if furthest is None else rank(furthest)
         failed = tuple(self._failed())
-        complete = all(facts.complete for facts in all_facts)
+        complete = all(facts.complete for facts in all_facts) and parents.get("complete", True)
+        moves = complete and not self._slice.by_hand
         return Fetched(
             load_id=self._spool.load_id,
             rows=self._spool.rows,
@@ -388,7 +435,7 @@ class Fetch:
             parents=parents.get("keys"),
             failed_parents=failed,
             skipped_parents=parents.get("skipped", 0),
-            parent_load_id=parents.get("load_id"),
+            parent_load_id=parents.get("load_id" if moves else "since"),
             warnings=self._warnings(all_facts),
             **self._spool.notes["spent"],
         )
@@ -408,7 +455,9 @@ class Fetch:
 
     def _warnings(self, all_facts: list[Facts]) -> tuple[str, ...]:
         """Each warning once; at most ten, since a thousand parents may say the same."""
-        distinct = list(dict.fromkeys(warning for facts in all_facts for warning in facts.warnings))
+        of_parents = self._spool.notes.get("parents", {}).get("warnings", ())
+        of_pages = (warning for facts in all_facts for warning in facts.warnings)
+        distinct = list(dict.fromkeys((*self._walker.session.meter.warnings, *of_parents, *of_pages)))
         more = [f"and {len(distinct) - 10} more warnings"] if len(distinct) > 10 else []
         return (*distinct[:10], *more)
 

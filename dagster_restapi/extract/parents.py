@@ -59,28 +59,37 @@ class Frozen:
         keys: Distinct keys written.
         skipped_null: Rows left out because a part of their key was null.
         load_id: The newest load of a parent that has a table.
+        since: The load from which on rows count as changed, where only those are here.
         whole: Whether these are all rows of the parent, and not only those that changed.
+        complete: Whether the parent's own walk came to its end.
+        warnings: What a person should know of that walk.
     """
 
     keys: int
     skipped_null: int
     load_id: str | None = None
+    since: str | None = None
     whole: bool = True
+    complete: bool = True
+    warnings: tuple[str, ...] = ()
 
 
 def freeze_parents(records: Iterable[Mapping[str, Any]], parent: Parent, path: Path, where: str) -> Frozen:
     """Writes the parent's rows that are not in a table: one line per distinct key, in order of appearance.
 
-    The file appears whole or not at all.
-
     Raises:
         ExtractError: A row lacks a field that `include_from_parent` or a placeholder names.
     """
+    return freeze_rows(parent_rows(records, parent, where), path)
+
+
+def freeze_rows(rows: Iterable[ParentRow | None], path: Path) -> Frozen:
+    """Writes one line per distinct key, in order of appearance. The file appears whole or not at all."""
     seen: set[bytes] = set()
     skipped = 0
     part = path.with_suffix(".part")
     with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as lines:
-        for row in parent_rows(records, parent, where):
+        for row in rows:
             if row is None:
                 skipped += 1
                 continue

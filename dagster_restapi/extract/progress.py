@@ -25,16 +25,25 @@ class Progress:
         self._watch = watcher.get()
         self._lock = threading.Lock()
         self._started = self._last = time.monotonic()
-        self.pages = self.rows = self.bytes = 0
+        self.pages = self.rows = self.received = self.bytes = 0
         self.walks = 0
         self.expected_rows: int | None = None
+        self.expected_pages: int | None = None
         self.expected_walks: int | None = None
+        self._said: list[str] = []
 
-    def page(self, rows: int, size: int) -> None:
-        """One more page has come, with so many rows and bytes."""
+    def page(self, rows: int, size: int, *, received: int | None = None) -> None:
+        """One more page has come.
+
+        Args:
+            rows: Those that are kept.
+            size: Bytes of its body.
+            received: Rows that the API sent, where not all of them are kept.
+        """
         with self._lock:
             self.pages += 1
             self.rows += rows
+            self.received += rows if received is None else received
             self.bytes += size
 
     def walk(self) -> None:
@@ -42,17 +51,26 @@ class Progress:
         with self._lock:
             self.walks += 1
 
+    def say(self, line: str) -> None:
+        """Takes a line from any thread; the one that ticks tells it."""
+        with self._lock:
+            self._said.append(line)
+
     def tick(self) -> None:
-        """Tells, if it is time to."""
+        """Tells, if it is time to, and at once what was said."""
         if self._watch is not None:
             self._watch(self)
+        with self._lock:
+            said, self._said = self._said, []
+        for line in said:
+            self._tell(f"{self.name}: {line}")
         now = time.monotonic()
         if now - self._last >= self._every:
             self._last = now
             self._tell(self.line())
 
     def line(self) -> str:
-        """`issues: 41 pages, 4,100 rows, 8.2 MB, 510 rows/s, 59 % of 7,000 rows`."""
+        """`issues: 41 pages, 4,100 rows, 8.2 MB, 510 rows/s, 59% of 7,000 rows, about 6 s to go`."""
         seconds = max(time.monotonic() - self._started, 1e-6)
         parts = [
             f"{self.pages:,} pages",
@@ -60,8 +78,18 @@ class Progress:
             f"{self.bytes / 1e6:,.1f} MB",
             f"{self.rows / seconds:,.0f} rows/s",
         ]
-        if self.expected_walks:
-            parts.append(f"{self.walks:,} of {self.expected_walks:,} parents")
-        elif self.expected_rows:
-            parts.append(f"{min(1.0, self.rows / self.expected_rows):.0%} of {self.expected_rows:,} rows")
+        done, of, what = self._share()
+        if of:
+            part = min(1.0, done / of)
+            parts.append(f"{part:.0%} of {of:,} {what}")
+            if 0 < part < 1:
+                parts.append(f"about {seconds * (1 - part) / part:,.0f} s to go")
         return f"{self.name}: {', '.join(parts)}"
+
+    def _share(self) -> tuple[int, int, str]:
+        """How much is done of how much, as far as it is known."""
+        if self.expected_walks:
+            return self.walks, self.expected_walks, "parents"
+        if self.expected_rows:
+            return self.received, self.expected_rows, "rows"
+        return self.pages, self.expected_pages or 0, "pages"

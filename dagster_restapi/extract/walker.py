@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from dagster_restapi.config.placeholders import Scope, render
 from dagster_restapi.errors import ExtractError
 from dagster_restapi.extract.incremental import Range
-from dagster_restapi.extract.parents import ParentRow, included, parent_rows
+from dagster_restapi.extract.parents import Frozen, ParentRow, freeze_rows, included, parent_rows
 from dagster_restapi.extract.steps import process, rows_of
 from dagster_restapi.http.session import Call, Session
 from dagster_restapi.http.walk import Walk
@@ -46,6 +47,7 @@ class Walker:
             missing_data=endpoint.missing_data or "fail",
             on_short_total=endpoint.on_short_total or "warn",
             retry=endpoint.retry,
+            key=plan.table.primary_key,
             where=f"resource {plan.name}" + (f", parent {row.label}" if row else ""),
         )
 
@@ -109,6 +111,11 @@ class Walker:
         range_ = Range.of(plan.endpoint.incremental, slice_, None, where) if plan.endpoint.incremental else None
         page = self.walk(plan, slice_, row, range_).page()
         return process(page.records, plan.steps, included(plan.parent, row), where)
+
+    def freeze_stored(self, plan: Plan, parent: Parent, path: Path) -> Frozen:
+        """Copies all rows of a stored parent into a file, for a resource that is fetched within a step of its child."""
+        assert self._stored, "a stored parent is read from its table"
+        return freeze_rows(self._stored(plan, parent), path)
 
     def _parents(self, plan: Plan, slice_: Slice) -> Iterator[ParentRow | None]:
         """One row per distinct key of the parent; a single None where there is no parent."""

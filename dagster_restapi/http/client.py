@@ -146,6 +146,7 @@ class RestClient:
         missing_data: Literal["fail", "empty"] = "fail",
         on_short_total: Literal["warn", "fail"] = "warn",
         retry: Any = None,
+        primary_key: str | Sequence[str] = (),
         max_pages: int | None = None,
         state: dict[str, Any] | None = None,
     ) -> Iterator[Page]:
@@ -156,6 +157,8 @@ class RestClient:
             paginator: In place of the client's.
             data_selector: JSONPath of the records, in place of the client's.
             response_actions, error_rules, missing_data, on_short_total, retry: As in a configuration's endpoint.
+            primary_key: What tells records apart: a server that ignores the page asked for is recognised though some
+                other field changes with every request.
             max_pages: Stop after so many. If more follow, the last page's `next` is not None.
             state: `Page.next` of an earlier walk with the same arguments: go on there.
 
@@ -180,6 +183,7 @@ class RestClient:
             missing_data=missing_data,
             on_short_total=on_short_total,
             retry=retry,
+            primary_key=primary_key,
         ).pages(state, max_pages)
 
     def walk(
@@ -199,6 +203,7 @@ class RestClient:
         missing_data: Literal["fail", "empty"] = "fail",
         on_short_total: Literal["warn", "fail"] = "warn",
         retry: Any = None,
+        primary_key: str | Sequence[str] = (),
     ) -> Walk:
         """The walk over an endpoint's pages, for fetching single pages by their state. Arguments as in `paginate`."""
         call = self._call(path, method, params, headers, json, data, auth)
@@ -215,6 +220,7 @@ class RestClient:
             missing_data=missing_data,
             on_short_total=on_short_total,
             retry=_checked("retry", _retry.validate_python, retry),
+            key=[primary_key] if isinstance(primary_key, str) else primary_key,
             where=path,
         )
 

@@ -125,7 +125,7 @@ def _tolerant(text: str, exact_decimals: bool) -> Any:
 
 def _lines(text: str, exact_decimals: bool) -> Any:
     """Newline-delimited JSON that was not announced: every line an object or a list, more than one of them."""
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip()]  # other line ends may stand within texts
     if len(lines) < 2 or not all(line.lstrip()[0] in "{[" for line in lines):
         return _FAILED
     try:

@@ -17,6 +17,7 @@ from dagster_restapi.config.client import RetryConfig
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 _SECONDARY = (b"secondary rate limit", b"api rate limit exceeded", b"abuse detection")  # GitHub's texts, in lower case
+_SHOWN = 60  # characters of a header in a message
 _A_MINUTE = 60.0  # what GitHub asks for where it names no time
 _IETF_RESET = re.compile(r"(?:^|[;,\s])(?:t|reset)\s*=\s*(\d+)", re.IGNORECASE)
 _IETF_LEFT = re.compile(r"(?:^|[;,\s])(?:r|remaining)\s*=\s*(\d+)", re.IGNORECASE)
@@ -42,23 +43,38 @@ def told_wait(status: int, headers: Mapping[str, str], body: bytes) -> tuple[flo
     if after is not None and (is_transient(status) or status == 403):
         wait = _seconds(after, headers)
         if wait is not None and wait > 0:
-            return wait, f"status {status}, Retry-After: {after}"
+            return wait, f"status {status}, Retry-After: {after[:_SHOWN]}"
     if status == 429 or (status in (403, 503) and _exhausted(headers)):
         for name in _RESETS:
             wait = _seconds(headers.get(name), headers)
             if wait is not None and wait > 0:
-                return wait, f"status {status}, {name}: {headers[name]}"
-        match = _IETF_RESET.search(headers.get("ratelimit", ""))
-        if match and int(match[1]) > 0:
-            return float(match[1]), f"status {status}, RateLimit: {headers['ratelimit']}"
+                return wait, f"status {status}, {name}: {headers[name][:_SHOWN]}"
+        wait = _longest_exhausted(headers.get("ratelimit", ""))
+        if wait > 0:
+            return wait, f"status {status}, RateLimit: {headers['ratelimit'][:_SHOWN]}"
     if status in (403, 429) and any(text in body[:4096].lower() for text in _SECONDARY):
         return _A_MINUTE, f"status {status}, a secondary rate limit"
     return None
 
 
 def _exhausted(headers: Mapping[str, str]) -> bool:
-    left = _IETF_LEFT.search(headers.get("ratelimit", ""))
-    return any(headers.get(name, "").strip() == "0" for name in _LEFT) or bool(left and int(left[1]) == 0)
+    left = _IETF_LEFT.findall(headers.get("ratelimit", ""))
+    return any(headers.get(name, "").strip() == "0" for name in _LEFT) or any(float(rest) == 0 for rest in left)
+
+
+def _longest_exhausted(field: str) -> float:
+    """Seconds until the last of the policies of a `RateLimit` field that are used up is reset; of all, if none says so.
+
+    `"burst";r=5;t=1, "daily";r=0;t=3600`; an older draft writes one policy as `limit=10, remaining=0, reset=5`.
+    """
+    policies = [field] if "reset" in field.lower() else field.split(",")
+    waits = [
+        (float(reset[1]), left is not None and float(left[1]) == 0)
+        for reset, left in ((_IETF_RESET.search(policy), _IETF_LEFT.search(policy)) for policy in policies)
+        if reset
+    ]
+    used_up = [wait for wait, is_used_up in waits if is_used_up]
+    return max(used_up or [wait for wait, _ in waits], default=0.0)
 
 
 def _seconds(value: str | None, headers: Mapping[str, str]) -> float | None:

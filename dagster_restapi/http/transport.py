@@ -17,6 +17,7 @@ from dagster_restapi.http.faults import Fault
 
 CONNECTIONS = 64  # kept alive per host: as many as a step has threads
 _CHUNK = 2**20
+_FEED = 2**14  # bytes for the decompressor at a time: it copies what lies behind each member of a gzip body
 _GZIP = b"\x1f\x8b"
 
 
@@ -154,19 +155,23 @@ def _inflate(data: bytes, encoding: str, limit: int) -> bytes | Fault:
     """gzip (also in several members) or deflate (with and without zlib's header), never more than `limit`."""
     if encoding != "deflate" and not data.startswith(_GZIP):
         return data  # said to be compressed, but is not
-    plain = bytearray()
+    plain, window, worker = bytearray(), _window(data), None
     try:
-        while data:
-            worker = zlib.decompressobj(_window(data))
-            plain += worker.decompress(data, limit + 1 - len(plain))
-            if len(plain) > limit:
-                return _too_large(limit)
-            if not worker.eof:
-                return Fault("the compressed body is cut off", "The server, or a proxy between, cuts answers short.")
-            data = worker.unused_data.lstrip(b"\0")
+        for start in range(0, len(data), _FEED):
+            left = data[start : start + _FEED]
+            while left and (worker or (left := left.lstrip(b"\0"))):  # zeros may fill what lies between members
+                worker = worker or zlib.decompressobj(window)
+                plain += worker.decompress(left, limit + 1 - len(plain))
+                if len(plain) > limit:
+                    return _too_large(limit)
+                left = worker.unused_data
+                worker = None if worker.eof else worker
     except zlib.error:
         if not plain:
             return Fault("the compressed body is damaged", "The server, or a proxy between, garbles answers.")
+        return bytes(plain)
+    if worker is not None:
+        return Fault("the compressed body is cut off", "The server, or a proxy between, cuts answers short.")
     return bytes(plain)
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from dagster_restapi.config import paginators as settings
 from dagster_restapi.config.jsonpath import MISSING
-from dagster_restapi.errors import PagingError
+from dagster_restapi.errors import PagingError, ResponseError
 from dagster_restapi.http.circles import Trail, fingerprint, fingerprint_of_page
 from dagster_restapi.http.detect import detect_paginator, detect_total
 from dagster_restapi.http.paginators import Ahead, End, PageFacts, Paginator, State, Total, build, read_number
@@ -118,6 +118,8 @@ class Walk:
         on_short_total: What it means that another number of rows came than the API told: a warning (default), or an
             error.
         retry: Overrides the client's retry settings.
+        key: Fields that tell records apart (the resource's primary key): pages with the same keys are the same page,
+            though a time stamp or a signed link in them may differ.
         where: Names the resource in errors.
     """
 
@@ -132,9 +134,11 @@ class Walk:
         missing_data: Literal["fail", "empty"] | None = None,
         on_short_total: Literal["warn", "fail"] | None = None,
         retry: RetryConfig | None = None,
+        key: Sequence[str] = (),
         where: str = "",
     ) -> None:
         self._session, self._call, self._rules, self._retry = session, call, tuple(rules), retry
+        self._key = tuple(key)
         self._paginator = build(paginator) if paginator is not None else None
         self._repeated_page = paginator.repeated_page if isinstance(paginator, settings.AutoPaginator) else "fail"
         self._selector = data_selector
@@ -192,7 +196,7 @@ class Walk:
         if answer is None:
             return _ignored(position)
         where = f"{where}, {answer.safe_url}"
-        body = _body(answer)
+        body = _body(answer, where)
         choice = position.choice or (Choice(self._selector) if self._selector else None)
         selection = select(body, choice, missing_data=self._missing_data, where=where)
         facts = PageFacts(answer, body, selection.items)
@@ -204,7 +208,9 @@ class Walk:
             assert paginator is not None
             position = msgspec.structs.replace(position, paginator=config.model_dump(exclude_unset=True))
         try:
-            arrived = _Arrived(position, paginator, at, facts, selection, self._on_short_total, self._session.bare_url)
+            arrived = _Arrived(
+                position, paginator, at, facts, selection, self._on_short_total, self._session.bare_url, self._key
+            )
             return arrived.page(memory)
         except PagingError as error:
             fault = error
@@ -222,12 +228,15 @@ class _Arrived:
     selection: Selection
     on_short_total: Literal["warn", "fail"]
     bare_url: Callable[[str], str]
+    key: tuple[str, ...]
 
     @cached_property
     def content(self) -> str | None:
         """Fingerprint of the records; None without any, or where pages may repeat."""
         records = self.selection.records
-        return fingerprint_of_page(records) if records and self.paginator.repeated_page == "fail" else None
+        if not records or self.paginator.repeated_page != "fail":
+            return None
+        return fingerprint_of_page(_keys(records, self.key))
 
     def page(self, memory: _Memory | None) -> Page:
         position, items = self.position, self.selection.items
@@ -369,6 +378,17 @@ class _Arrived:
         return Ahead(_write(step), span)
 
 
+def _keys(records: list[Any], key: tuple[str, ...]) -> list[Any]:
+    """The keys of the records; the records themselves where one of them has none."""
+    if not key:
+        return records
+    try:
+        keys = [[record[name] for name in key] for record in records]
+    except (KeyError, TypeError, IndexError):
+        return records
+    return records if any(None in values for values in keys) else keys
+
+
 SAME_ROWS = "the page has the same rows as the one before it"
 SAME_PAGE = (
     "The server seems to ignore what asks for the next page, or repeats its last one: check the parameters, "
@@ -384,11 +404,15 @@ def _ignored(position: _Position) -> Page:
     return Page([], position.number, elements=0, complete=False, warnings=(text,))
 
 
-def _body(answer: Answer) -> Any:
+def _body(answer: Answer, where: str) -> Any:
     """The decoded body; MISSING where there is none."""
     if answer.status in (204, 205) or not answer.body or answer.body.isspace():
         return MISSING
-    return answer.json()
+    try:
+        return answer.json()
+    except ResponseError as error:
+        fault = error
+    raise ResponseError(fault.what, where=where, hint=fault.hint)
 
 
 def _write(position: _Position) -> State:

@@ -40,6 +40,7 @@ def fetch(api: Any, tmp_path: Path) -> Callable[..., Run]:
         stop: threading.Event | None = None,
         stored: Any = None,
         spool_name: str = "slice",
+        tell: Callable[[str], None] | None = None,
         **client: Any,
     ) -> Run:
         retry = {"attempts": 1, "backoff": "10ms", **client.pop("retry", {})}
@@ -54,7 +55,7 @@ def fetch(api: Any, tmp_path: Path) -> Callable[..., Run]:
                 plans[name],
                 slice_ or Slice(asset=name),
                 spool,
-                tell=lines.append,
+                tell=tell or lines.append,
                 stop=stop,
                 stored_parents=stored,
             ).run()

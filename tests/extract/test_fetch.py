@@ -5,12 +5,16 @@ from __future__ import annotations
 import random
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dagster_restapi.errors import Cancelled, ExtractError, RequestError
-from dagster_restapi.model import Slice
+from dagster_restapi.errors import Cancelled, ExtractError, RequestError, ResponseError
+from dagster_restapi.extract.parents import Frozen, freeze_parents
+from dagster_restapi.extract.progress import Progress
+from dagster_restapi.model import Parent, Slice
 
 PAGED = {
     "name": "items",
@@ -279,3 +283,141 @@ def test_each_parent_key_has_its_own_cursor(api: Any, fetch: Any) -> None:
         '{"key":{"id":1},"value":9,"kind":"number"}',
         '{"key":{"id":2},"value":3,"kind":"number"}',
     ]
+
+
+# ---- what is not complete --------------------------------------------------------------------------------------------
+IGNORED = {"response_actions": [{"status_code": 404, "action": "ignore"}]}
+
+
+def test_a_walk_that_was_cut_moves_its_parents_cursor_nowhere(api: Any, fetch: Any) -> None:
+    api.route("/parents", {"rows": [{"id": 1}, {"id": 2}]})
+    for number in (1, 2):
+        api.replies(
+            f"/parents/{number}/children",
+            {"rows": [{"at": 5}], "cursors": {"next": "two"}},
+            (404, {}) if number == 1 else {"rows": [{"at": 6}], "cursors": {"next": None}},
+        )
+    endpoint = {**CHILDREN["endpoint"], **IGNORED, "incremental": {"cursor_path": "at", "initial_value": 0}}
+    run = fetch("children", PARENTS, {"name": "children", "concurrency": 1, "endpoint": endpoint})
+    assert run.files["cursors.ndjson"].splitlines() == ['{"key":{"id":2},"value":6,"kind":"number"}']
+    assert not run.fetched.complete
+
+
+def frozen_parents(count: int, *, since: str | None) -> Any:
+    def copy(parent: Parent, path: Path) -> Frozen:
+        frozen = freeze_parents([{"id": number} for number in range(count)], parent, path, "parents")
+        return replace(frozen, load_id="newest", since=since)
+
+    return copy
+
+
+@pytest.mark.parametrize(("cut", "kept"), [(False, "newest"), (True, "before")])
+def test_what_counts_as_a_changed_parent_moves_on_with_complete_loads_only(
+    api: Any, fetch: Any, cut: bool, kept: str
+) -> None:
+    serve_family(api, 2)
+    options = {"slice_": Slice(asset="children", max_pages=1)} if cut else {}
+    child = {**CHILDREN, "include_from_parent": []}
+    run = fetch("children", {**PARENTS, "selected": True}, child, stored=frozen_parents(2, since="before"), **options)
+    assert (run.fetched.complete, run.fetched.parent_load_id) == (not cut, kept)
+
+
+def test_a_parent_without_a_table_that_is_cut_makes_its_childrens_load_incomplete(api: Any, fetch: Any) -> None:
+    def parents(request: Any) -> Any:
+        page = int(request.query["page"])
+        return (404, {}) if page == 2 else {"rows": [{"id": page, "name": "x"}]}
+
+    api.route("/parents", parents)
+    for number in (0, 1):
+        api.route(f"/parents/{number}/children", {"rows": [{"n": number}]})
+    parent = {**PARENTS, "endpoint": {"data_selector": "rows", "paginator": "page_number", **IGNORED}}
+    run = fetch("children", parent, CHILDREN)
+    assert [row["n"] for row in run.rows] == [0, 1]
+    assert (run.fetched.complete, run.fetched.whole) == (False, False)
+    assert any("parents: page 3 was ignored" in warning for warning in run.fetched.warnings)
+
+
+def test_a_parent_without_a_table_goes_on_at_the_page_where_it_died(api: Any, fetch: Any) -> None:
+    state = serve_cursors(api, fail_at=41)
+    api.route("/one", {"rows": [{"n": 1}]})
+    endpoint = {"path": "one", "params": {"of": "{resources.items.id}"}, "paginator": "single_page"}
+    child = {"name": "child", "endpoint": {**endpoint, "data_selector": "rows"}}
+    with pytest.raises(RequestError):
+        fetch("child", {**CURSOR, "selected": False}, child)
+    state["fail"] = None
+    run = fetch("child", {**CURSOR, "selected": False}, child)
+    assert (len(run.rows), len(api.seen("/items")), run.fetched.requests) == (500, 51, 551)
+
+
+# ---- what is told ----------------------------------------------------------------------------------------------------
+def test_a_long_wait_stands_in_the_log_with_its_reason_and_in_the_counts(
+    api: Any, fetch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagster_restapi.http.session._LONG", 1.0)
+    serve_cursors(api, 2)
+    api.replies("/limited", (429, {}, {"Retry-After": "2"}), {"rows": [{"id": 1}]})
+    limited = {"name": "limited", "endpoint": {"data_selector": "rows"}}
+    told: list[tuple[float, str]] = []
+    started = time.monotonic()
+    run = fetch("limited", limited, tell=lambda line: told.append((time.monotonic() - started, line)))
+    at, line = next(item for item in told if "waiting" in item[1])
+    assert at < 1.5  # while it waits, not afterwards
+    assert "waiting 2 s because the API asks for it (status 429, Retry-After: 2)" in line
+    assert run.fetched.waited_seconds == pytest.approx(2, abs=0.5)
+    assert run.fetched.retries == 1
+
+
+def test_what_a_token_store_would_have_kept_is_warned_of(api: Any, fetch: Any) -> None:
+    api.route("/token", {"access_token": "access", "refresh_token": "refresh-two"})
+    api.route("/items", {"rows": []})
+    auth = {"type": "oauth2_refresh_token", "access_token_url": f"{api.url}/token", "refresh_token": "refresh-one"}
+    assert any("no `store`" in warning for warning in fetch("items", CURSOR, auth=auth).fetched.warnings)
+
+
+@pytest.mark.parametrize(
+    ("expected", "told"),
+    [
+        ({"expected_rows": 400}, "25% of 400 rows, about "),
+        ({"expected_pages": 8}, "25% of 8 pages, about "),
+        ({"expected_walks": 4}, "50% of 4 parents, about "),
+        ({}, " rows/s"),
+        ({"expected_rows": 100}, "100% of 100 rows"),
+    ],
+)
+def test_progress_tells_how_much_is_left_where_the_api_tells(expected: dict[str, int], told: str) -> None:
+    lines: list[str] = []
+    progress = Progress("items", lines.append, every=0.05)
+    for name, value in expected.items():
+        setattr(progress, name, value)
+    for _ in range(2):
+        progress.page(30, 1000, received=50)
+        progress.walk()
+        progress.tick()
+    assert not lines
+    time.sleep(0.06)
+    progress.tick()
+    progress.tick()
+    assert len(lines) == 1
+    assert lines[0].startswith("items: 2 pages, 60 rows, 0.0 MB, ")
+    assert told in lines[0]
+    assert lines[0].endswith(" s to go" if told.endswith("about ") else told if expected else "rows/s")
+
+
+# ---- hostile answers -------------------------------------------------------------------------------------------------
+NESTED = {"objects": ('{"a":', "}"), "lists": ("[", "]"), "both": ('[{"a":', "}]")}
+
+
+@pytest.mark.parametrize("kind", NESTED)
+@pytest.mark.parametrize("levels", [65, 400, 900])
+def test_a_record_that_is_nested_too_deeply_is_one_clear_error(api: Any, fetch: Any, kind: str, levels: int) -> None:
+    opening, closing = NESTED[kind]
+    body = '{"next": null, "rows": [{"x": ' + opening * levels + "1" + closing * levels + "}]}"
+    api.route("/items", api.Reply(body))
+    with pytest.raises(ResponseError, match=r"nested (more than 64 levels deep|too deeply).*resource items, page 1"):
+        fetch("items", CURSOR)
+
+
+def test_a_record_of_many_levels_is_taken(api: Any, fetch: Any) -> None:
+    body = '{"next": null, "rows": [{"x": ' + '{"a":' * 60 + "1" + "}" * 60 + "}]}"
+    api.route("/items", api.Reply(body))
+    assert fetch("items", CURSOR).fetched.rows == 1

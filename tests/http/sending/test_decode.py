@@ -87,6 +87,12 @@ def test_newline_delimited_json_becomes_a_list() -> None:
     assert decode(b'{"a": 1}\r\n\r\n{"a": 2}', content_type="text/plain") == [{"a": 1}, {"a": 2}]
 
 
+@pytest.mark.parametrize("content_type", ["application/x-ndjson", "application/json"])
+def test_line_separators_within_a_text_end_no_line(content_type: str) -> None:
+    body = '{"a": "one\u2028line\x85"}\r\n{"a": "another\u2029"}\n'.encode()
+    assert decode(body, content_type=content_type) == [{"a": "one\u2028line\x85"}, {"a": "another\u2029"}]
+
+
 def test_newline_delimited_json_that_is_cut_off_is_an_error() -> None:
     with pytest.raises(ResponseError, match="no JSON"):
         decode(b'{"a": 1}\n{"a": ', content_type="application/x-ndjson")

@@ -12,6 +12,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dagster_restapi.config.actions import ResponseAction
 from dagster_restapi.config.client import RetryConfig
@@ -162,7 +164,16 @@ def ietf_structured(_: float) -> dict[str, str]:
     return {"RateLimit": '"default";r=0;t=1'}
 
 
-WAYS = [retry_after_seconds, retry_after_date, reset_epoch, reset_to_go, ietf_fields, ietf_structured]
+def ietf_policies(_: float) -> dict[str, str]:
+    return {"RateLimit": '"burst";r=5;t=30, "minute";r=0;t=1'}
+
+
+def ietf_older_draft(_: float) -> dict[str, str]:
+    return {"RateLimit": "limit=10, remaining=0, reset=1"}
+
+
+WAYS = [retry_after_seconds, retry_after_date, reset_epoch, reset_to_go, ietf_fields, ietf_structured, ietf_policies]
+WAYS += [ietf_older_draft]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -216,6 +227,29 @@ def test_times_of_day_are_measured_against_the_servers_clock() -> None:
 def test_a_retry_after_that_says_nothing_leaves_our_own_backoff(api: Any, connect: Connect, value: str) -> None:
     api.replies("/items", (429, {}, {"Retry-After": value}), [1])
     assert get(connect()) == [1]
+
+
+HEADERS = ["retry-after", "x-ratelimit-reset", "x-ratelimit-remaining", "ratelimit-reset", "ratelimit", "date"]
+ODD = [
+    "9" * 5000,
+    "t=" + "9" * 5000,
+    "r=" + "9" * 5000,
+    "1e999",
+    "nan",
+    "-inf",
+    "²",
+    "Fri, 31 Dec 9999 23:59:59 -2359",
+    "0",
+]
+
+
+@given(
+    status=st.sampled_from([403, 429, 503]),
+    headers=st.dictionaries(st.sampled_from(HEADERS), st.text(max_size=20) | st.sampled_from(ODD)),
+)
+def test_no_header_is_too_odd(status: int, headers: dict[str, str]) -> None:
+    told = told_wait(status, headers, b"")
+    assert told is None or (told[0] > 0 and len(told[1]) < 120)
 
 
 def test_a_wait_beyond_the_total_is_an_error_at_once(api: Any, connect: Connect) -> None:

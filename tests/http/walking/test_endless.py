@@ -199,3 +199,18 @@ def test_max_pages_caps_a_walk_and_shows_that_more_follows(api):
     assert [page.records for page in pages] == [rows(0), rows(1), rows(2)]
     assert pages[-1].next is not None
     assert len(api.requests) == 3
+
+
+@pytest.mark.parametrize("key", ["id", ["kind", "id"]])
+def test_rows_are_the_same_by_their_key_though_a_time_stamp_in_them_changes(api, key):
+    fresh = itertools.count()
+    api.answer = lambda request: {"data": [{"kind": "x", "id": i, "seen_at": next(fresh)} for i in range(30)]}
+    with pytest.raises(PagingError, match="same rows as the one before"):
+        list(api.client().paginate("items", paginator={"type": "page_number", "base_page": 1}, primary_key=key))
+    assert len(api.requests) == 2
+
+
+def test_rows_without_their_key_are_compared_as_they_are(api):
+    api.answer = lambda request: {"data": [{"id": None, "page": request.whole("page", 0)}]}
+    pages = api.client().paginate("items", paginator="page_number", primary_key=["id"], max_pages=9)
+    assert len(list(pages)) == 9
