@@ -161,6 +161,7 @@ class Fetched:
     skipped_parents: int = 0  # rows of the parent with a null key
     parent_load_id: str | None = None  # the parent's newest load when its keys were frozen
     warnings: tuple[str, ...] = ()
+    url: str | None = None  # of the first page, without parameters and secrets; None where every parent has its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

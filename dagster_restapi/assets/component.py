@@ -152,8 +152,6 @@ class RestApiComponent(dg.Component, dg.Model, dg.Resolvable):
     def get_asset_spec(self, data: RestApiTranslatorData) -> dg.AssetSpec:
         """The spec of one resource's asset. Override it to change more than `translation` can."""
         spec = RestApiTranslator().get_asset_spec(data)
-        if self._config.origin:
-            spec = spec.merge_attributes(metadata=_code_reference(self._config, data.resource_name))
         return self.translation(spec, data) if self.translation else spec
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
@@ -218,17 +216,6 @@ def _origin(tree: SourcePositionTree | None, prefix: Sequence[Any]) -> Origin | 
     for key in prefix:
         tree = tree.children[key]
     return Origin(Path(tree.position.filename), dict(walk(tree, ())))
-
-
-def _code_reference(config: RestApiConfig, resource: str) -> dict[str, Any]:
-    """The link to the line on which a resource begins."""
-    assert config.origin
-    index = next(index for index, item in enumerate(config.resources) if item.name == resource)
-    line = config.origin.line_of(("resources", index))
-    reference = dg.LocalFileCodeReference(
-        file_path=str(config.origin.file), line_number=line, label=f"resource {resource}"
-    )
-    return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[reference])}
 
 
 def _name(context: dg.ComponentLoadContext) -> str:

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dagster as dg
 from dagster import AssetExecutionContext
 
 from dagster_restapi.assets.checks import build_rest_api_checks
+from dagster_restapi.assets.code_reference import code_references
 from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager, ParentTable, RestApiDbIOManager, schema_of
 from dagster_restapi.assets.partitions import check_pair, default_backfill_policy, partitions_definition
 from dagster_restapi.assets.run_config import RestApiRunConfig
+from dagster_restapi.assets.schedules import build_schedules
 from dagster_restapi.assets.sensors import build_sensors_of
 from dagster_restapi.assets.step import Step
 from dagster_restapi.assets.termination import ended_by_termination
@@ -70,7 +73,8 @@ def build_rest_api_assets(
             key_prefix="github",
         )
     """
-    plans = make_plans(RestApiConfig.parse(config), partitioned=partitions_def is not None)
+    config = RestApiConfig.parse(config)
+    plans = make_plans(config, partitioned=partitions_def is not None)
     prefix = [key_prefix] if isinstance(key_prefix, str) else list(key_prefix or ())
     translator = translator or RestApiTranslator()
     selected = {
@@ -93,8 +97,10 @@ def build_rest_api_assets(
         "config_schema": RestApiRunConfig.to_config_schema(),  # once: for an annotation Dagster makes it for each asset
     }
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.BetaWarning)  # of backfill policies: this library's choice, not the user's
-        return [_asset(name, plans, selected, backfill_policy, options) for name in selected]
+        # of backfill policies and code references: this library's choice, not the user's
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        written = code_references(config)
+        return [_asset(name, plans, selected, backfill_policy, options, written(name)) for name in selected]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,7 @@ def _asset(
     selected: Mapping[str, Selected],
     backfills: dg.BackfillPolicy | None,
     options: Mapping[str, Any],
+    written: Mapping[str, Any],
 ) -> dg.AssetsDefinition:
     plan, spec, partitions = selected[name].plan, selected[name].spec, selected[name].partitions
     io_manager_key = options["io_manager_key"]
@@ -141,7 +148,7 @@ def _asset(
         ins={"parent": dg.AssetIn(key=parent_key, dagster_type=_PARENT)} if parent_key else {},
         deps=[dep for dep in spec.deps if dep.asset_key != parent_key],
         description=spec.description,
-        metadata=spec.metadata,
+        metadata={**written, **spec.metadata},
         group_name=spec.group_name,
         owners=list(spec.owners),
         tags=spec.tags,
@@ -180,6 +187,8 @@ def build_rest_api_definitions(
     io_manager: DuckDBRestApiIOManager | None = None,
     checks: bool = True,
     sensors: bool | Sequence[str] = False,
+    schedules: str | Mapping[str, str] | None = None,
+    schedule_timezone: str = "UTC",
     key_prefix: str | Sequence[str] | None = None,
     group_name: str | None = None,
     partitions_def: dg.PartitionsDefinition[Any] | None = None,
@@ -198,6 +207,10 @@ def build_rest_api_definitions(
         checks: Whether the checks of `build_rest_api_checks` are there.
         sensors: Resources with a sensor of `build_rest_api_sensor`, stopped until somebody starts it; True: all that
             one request can poll.
+        schedules: A cron schedule for all assets, or one for each of the named resources: `"0 6 * * *"`,
+            `{"users": "0 6 * * *"}`. Assets that tick together and have the same partitions get a job. Time windows are
+            loaded once they have ended, so that it ticks once for each; of other partitions every key gets a run.
+        schedule_timezone: Time zone of `schedules`; time windows have their own.
 
     The other arguments are those of `build_rest_api_assets`.
     """
@@ -228,14 +241,27 @@ def build_rest_api_definitions(
         if checks
         else []
     )
+    by_name: dict[str, dg.AssetsDefinition] = {}
+    if schedules is not None:
+        names = [name for name, plan in make_plans(config, partitioned=True).items() if plan.selected]
+        by_name = dict(zip(names, assets, strict=True))
     return dg.Definitions(
         assets=assets,
         asset_checks=found,
         sensors=build_sensors_of(
             config, sensors, partitions_def=partitions_def, key_prefix=key_prefix, translator=translator
         ),
+        schedules=build_schedules(
+            by_name, schedules, name=_source_name(config, key_prefix), timezone=schedule_timezone
+        ),
         resources={io_manager_key: io_manager} if io_manager else {},
     )
+
+
+def _source_name(config: RestApiConfig, key_prefix: str | Sequence[str] | None) -> str:
+    """What jobs of the source are called: by its prefix, else by the API's host."""
+    parts = [key_prefix] if isinstance(key_prefix, str) else list(key_prefix or ())
+    return "_".join(parts) or urlsplit(config.client.base_url).hostname or "restapi"
 
 
 class _WithTableName(RestApiTranslator):

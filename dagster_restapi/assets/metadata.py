@@ -72,6 +72,8 @@ def event_metadata(
     warnings = [*fetched.warnings, *result.warnings]
     if warnings:
         metadata[f"{PREFIX}/warnings"] = warnings
+    if fetched.url:
+        metadata[f"{PREFIX}/url"] = dg.MetadataValue.url(fetched.url)
     if preview:
         metadata["preview"] = dg.MetadataValue.md(markdown_table(preview))
     return metadata

@@ -22,6 +22,7 @@ from dagster_restapi.extract.parents import FILE, Frozen, ParentRow, freeze_pare
 from dagster_restapi.extract.progress import Progress
 from dagster_restapi.extract.side_by_side import Item, side_by_side
 from dagster_restapi.extract.steps import process, rows_of
+from dagster_restapi.http.origin import safe_url
 from dagster_restapi.http.paginators import Ahead
 from dagster_restapi.model import Fetched
 from dagster_restapi.spool import Spool, without_hash
@@ -437,8 +438,16 @@ class Fetch:
             skipped_parents=parents.get("skipped", 0),
             parent_load_id=parents.get("load_id" if moves else "since"),
             warnings=self._warnings(all_facts),
+            url=self._url,
             **self._spool.notes["spent"],
         )
+
+    @property
+    def _url(self) -> str | None:
+        if self._plan.endpoint is None or self._plan.parent is not None:
+            return None
+        call = self._walker.call(self._plan, self._slice, None, self._range(None, Facts()))
+        return safe_url(call.url).partition("?")[0]
 
     @property
     def _asks_for_everything(self) -> bool:
