@@ -12,7 +12,7 @@ import dagster as dg
 from benchmarks.contenders.run import Done, Task, contend, count_rows
 from benchmarks.workloads import CHILD_WORKERS, WORKLOADS
 from dagster_restapi import DuckDBRestApiIOManager, build_rest_api_definitions
-from dagster_restapi.assets import step
+from dagster_restapi.assets import haul, step
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 _TASK = "BENCHMARK_TASK"  # how the step processes of a multiprocess run know what they belong to
@@ -72,15 +72,14 @@ def use_home(folder: Path) -> None:
 
 
 def watch(marks: dict[str, float]) -> None:
-    """Notes when a step of ours begins, when its load is done, and when it ends."""
-    run, load = step.Step.run, step.load
+    """Notes when a step of ours begins, when its load is done, and when it has its result."""
+    run, load = step.Step.run, haul.load
 
     def watched_run(self: step.Step) -> Any:
         marks["began"] = time.time()
-        try:
-            return run(self)
-        finally:
-            marks["ended"] = time.time()
+        for result in run(self):
+            marks.setdefault("ended", time.time())
+            yield result
 
     def watched_load(*args: Any, **options: Any) -> Any:
         try:
@@ -88,7 +87,7 @@ def watch(marks: dict[str, float]) -> None:
         finally:
             marks["loaded"] = time.time()
 
-    step.Step.run, step.load = watched_run, watched_load  # type: ignore[method-assign]
+    step.Step.run, haul.load = watched_run, watched_load  # type: ignore[method-assign]
 
 
 def work(task: Task) -> Done:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import dagster as dg
 from dagster import AssetRecordsFilter, DagsterEventType, DagsterInstance, EventLogRecord
+from dagster._core.storage.event_log.base import AssetEntry
 
 from dagster_restapi.assets.translator import PREFIX
 from dagster_restapi.model import Cursor, LedgerRow
@@ -76,14 +77,16 @@ def look_back(
     """
     root = run.root_run_id or run.run_id
     known = {part: row for part, row in record.newest.items() if not by_window or row.root_run_id == root}
-    told = newest_event_loads(instance, key, list(known))
+    records = instance.get_asset_records([key])
+    entry = records[0].asset_entry if records else None
+    told = newest_event_loads(instance, key, list(known), entry) if entry else {}
     silent = [row for part, row in known.items() if not by_window and row.load_id != told.get(part)]
     return Past(
         record,
         run.run_id,
         root,
         resumes=run.tags.get(_RESUMED) == "true",
-        wipe=newest_wipe(instance, key),
+        wipe=newest_wipe(entry) if entry else None,
         told=told,
         ours=frozenset(row.load_id for row in silent if instance.has_run(row.run_id)),
     )
@@ -116,12 +119,15 @@ def stand(past: Past, partition: str | None, *, by_window: bool, full_refresh: b
 
 
 def newest_event_loads(
-    instance: DagsterInstance, key: dg.AssetKey, partitions: Sequence[str | None]
+    instance: DagsterInstance, key: dg.AssetKey, partitions: Sequence[str | None], entry: AssetEntry
 ) -> dict[str | None, str]:
     """The load that the newest event with a load names, of each slice; "report materialization" makes events without.
 
     A call of Dagster takes about as long for many partitions as for one.
     """
+    newest_record = entry.last_materialization_record
+    if list(partitions) == [None] and newest_record is not None and (load := _load_of(newest_record)) is not None:
+        return {None: load}
     if len(partitions) <= 1:
         return {part: load for part in partitions if (load := _search_back(instance, key, part)) is not None}
     keys = [part for part in partitions if part is not None]
@@ -158,12 +164,11 @@ def _load_of(record: EventLogRecord) -> str | None:
     return None if load is None else str(load.value)
 
 
-def newest_wipe(instance: DagsterInstance, key: dg.AssetKey) -> str | None:
+def newest_wipe(entry: AssetEntry) -> str | None:
     """The identity of the asset's newest wipe.
 
     It stands beside the asset's key. To look for the wipe's own event would read the log of every run that ever was
     where the instance keeps its events in SQLite. Wipes of single partitions are unknown to Dagster's own storages.
     """
-    records = instance.get_asset_records([key])
-    details = records[0].asset_entry.asset_details if records else None
+    details = entry.asset_details
     return repr(details.last_wipe_timestamp) if details and details.last_wipe_timestamp else None

@@ -178,6 +178,11 @@ def find(connection: duckdb.DuckDBPyConnection, space: Space, load_id: str) -> L
     return rows[0] if rows else None
 
 
+def has(connection: duckdb.DuckDBPyConnection, space: Space, load_id: str) -> bool:
+    """Whether a load is in the ledger."""
+    return bool(connection.execute(f"SELECT 1 FROM {space.table(LOADS)} WHERE load_id = ?", [load_id]).fetchall())
+
+
 def next_sequence(connection: duckdb.DuckDBPyConnection, space: Space) -> int:
     """The number of the load that is about to be written."""
     row = connection.execute(f"SELECT coalesce(max(sequence), 0) + 1 FROM {space.table(LOADS)}").fetchone()
@@ -254,22 +259,21 @@ def record_of(
         has_table = stands(connection, space, table)
         if not stands(connection, space):
             return Record(has_table)
+        last = newest_of_asset(connection, space, asset)
         chosen, values = "asset = ? AND partition IS NULL", [asset]
         if keys := [key for key in partitions if key is not None]:
             connection.execute("CREATE OR REPLACE TEMP TABLE _asked AS SELECT unnest(?) AS partition", [keys])
             chosen = "asset = ? AND partition IN (SELECT partition FROM temp._asked)"
-        newest_ones = _rows(
-            connection,
-            space,
-            f"{chosen} QUALIFY row_number() OVER (PARTITION BY partition ORDER BY sequence DESC) = 1",
-            values,
-        )
+        if last and list(partitions) == [last.partition]:
+            newest_ones = [last]
+        else:
+            newest_of_each = "QUALIFY row_number() OVER (PARTITION BY partition ORDER BY sequence DESC) = 1"
+            newest_ones = _rows(connection, space, f"{chosen} {newest_of_each}", values)
         before = connection.execute(
             f"SELECT partition, arg_max(load_id, sequence) FROM {space.table(LOADS)} "
             f"WHERE {chosen} AND root_run_id IS DISTINCT FROM ? GROUP BY partition",
             [*values, root_run_id],
         ).fetchall()
-        last = newest_of_asset(connection, space, asset)
         return Record(has_table, {row.partition: row for row in newest_ones}, dict(before), last)
 
 

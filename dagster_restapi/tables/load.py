@@ -161,9 +161,11 @@ def _transact(connection: duckdb.DuckDBPyConnection, request: _Request, staged: 
         if known:
             connection.execute("ROLLBACK")
             return read_back(known)
-        newest = ledger.newest(connection, space, slice_.asset, slice_.partition)
+        last = newest = ledger.newest_of_asset(connection, space, slice_.asset)
+        if last and last.partition != slice_.partition:
+            newest = ledger.newest(connection, space, slice_.asset, slice_.partition)
         _check_expected(request, newest)
-        anew = _begins_anew(request, ledger.newest_of_asset(connection, space, slice_.asset))
+        anew = _begins_anew(request, last)
         if anew:
             ledger.drop_asset(connection, space, slice_.asset)
             newest = None
@@ -172,7 +174,7 @@ def _transact(connection: duckdb.DuckDBPyConnection, request: _Request, staged: 
     except BaseException:
         _abandon(connection)
         raise
-    if ledger.find(connection, space, load_id) is None:
+    if not ledger.has(connection, space, load_id):
         raise TableError("the commit returned, but the ledger does not have the load", where=slice_.asset)
     return result
 
