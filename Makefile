@@ -20,7 +20,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV DAGSTER_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-duckdb-lts kill bench lint format types check lock clean
+.PHONY: help demo ui ui-test test test-duckdb-lts kill bench lint format types check lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ ui: $(VENV)/.development ## Start the sample API and Dagster's UI (PORT=3000); C
 
 test: $(VENV)/.development ## Run the tests (PYTEST_ARGS="-k cursor" for some of them)
 	@$(RUN) pytest $(PYTEST_ARGS)
+
+ui-test: $(VENV)/.browser ## Drive the UI with Chromium (Debian: apt-get install chromium); pictures go to .demo/pictures
+	@UI_PICTURES=$(CURDIR)/.demo/pictures $(RUN) pytest -m browser tests/browser $(PYTEST_ARGS)
 
 test-duckdb-lts: $(VENV)/duckdb-$(DUCKDB_LTS)/.installed ## Run the tests of the tables on DuckDB's LTS release
 	@export PYTHONPATH=$(dir $<) && \
@@ -59,7 +62,7 @@ check: ## Everything that must hold, as it runs for every change
 
 lock: $(VENV)/.development ## Choose the newest versions of all dependencies and pin them in constraints.txt
 	@$(PIP) install uv
-	@$(RUN) uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev --group build \
+	@$(RUN) uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev --group build --group browser \
 		--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
 		--output-file constraints.txt pyproject.toml
 
@@ -83,6 +86,11 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.development: $(VENV)/.runtime
 	@echo "Installing what tests, checks and the UI need (once) ..."
 	@$(PIP) install -c constraints.txt --group dev
+	@touch $@
+
+$(VENV)/.browser: $(VENV)/.development
+	@echo "Installing what drives the browser (once) ..."
+	@$(PIP) install -c constraints.txt --group browser
 	@touch $@
 
 $(VENV)/duckdb-$(DUCKDB_LTS)/.installed: $(VENV)/.development

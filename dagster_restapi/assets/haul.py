@@ -249,9 +249,9 @@ class Haul:
         parent = self._plan.parent
         if standing.rebuild or self._replaces_partition or self._replaces_all or parent is None:
             return False
-        if self._config.parents is Parents.DEFAULT:
+        if self._config.parents is Parents.default:
             return self._step.plans[parent.resource].incremental is not None
-        return self._config.parents is Parents.CHANGED
+        return self._config.parents is Parents.changed
 
     def _stored_rows(self, child: Plan, parent: Parent, spool: Spool) -> Iterator[ParentRow]:
         """All rows of the stored parent of a resource that is walked in memory."""

@@ -13,8 +13,15 @@ from dagster_restapi.assets.translator import PREFIX
 from dagster_restapi.config.naming import normalize
 from dagster_restapi.model import Column, Cursor, Parent, Plan
 
-_CELL = 60  # characters of a value that the preview shows
-_COLUMNS = 12
+_CELLS = (40, 24, 12)  # characters of a value that the preview shows
+_IN_PLACE = 1000  # characters from which on Dagster's UI shows Markdown behind a link only
+_COLUMNS = 8
+_OWN = {
+    "_restapi_load_id": "The load that last changed the row.",
+    "_restapi_row_hash": "Of the row's content: a merge leaves rows alone whose content did not change.",
+    "_restapi_id": "The row's id, to which the tables of its lists refer.",
+    "_restapi_partition": "The partition that the row belongs to.",
+}
 
 
 def event_metadata(
@@ -35,12 +42,21 @@ def event_metadata(
         parent_key: The asset that `include_from_parent` copies columns from.
     """
     fetched, result = loaded.fetched, loaded.result
-    metadata: dict[str, Any] = {
-        f"{PREFIX}/load_id": result.load_id,
+    metadata: dict[str, Any] = {  # in the order in which a person reads it
+        **_partition_metadata(loaded),
         f"{PREFIX}/rows_loaded": result.rows_loaded,
         f"{PREFIX}/rows_inserted": result.rows_inserted,
         f"{PREFIX}/rows_updated": result.rows_updated,
         f"{PREFIX}/rows_deleted": result.rows_deleted,
+    }
+    if plan.incremental is not None:
+        metadata |= _cursor_metadata(loaded, cursors)
+    if plan.parent is not None:
+        metadata[f"{PREFIX}/parents"] = fetched.parents or 0
+        metadata[f"{PREFIX}/failed_parent_count"] = len(fetched.failed_parents)
+        metadata[f"{PREFIX}/skipped_parents"] = fetched.skipped_parents
+    metadata |= {
+        f"{PREFIX}/failed_parents": [dict(key) for key in fetched.failed_parents[:100]],
         f"{PREFIX}/requests": fetched.requests,
         f"{PREFIX}/retries": fetched.retries,
         f"{PREFIX}/waited_seconds": round(fetched.waited_seconds, 3),
@@ -48,21 +64,14 @@ def event_metadata(
         f"{PREFIX}/pages": fetched.pages,
         f"{PREFIX}/fetch_seconds": round(fetched.seconds, 3),
         f"{PREFIX}/locked_seconds": round(result.locked_seconds, 3),
-        f"{PREFIX}/schema_changes": list(result.schema_changes),
-        f"{PREFIX}/failed_parents": [dict(key) for key in fetched.failed_parents[:100]],
-        f"{PREFIX}/child_tables": dict(result.tables),
-        "dagster/column_schema": table_schema(result.columns),
         "dagster/table_name": table,
+        "dagster/column_schema": table_schema(result.columns),
+        f"{PREFIX}/child_tables": dict(result.tables),
+        f"{PREFIX}/schema_changes": list(result.schema_changes),
+        f"{PREFIX}/load_id": result.load_id,
     }
-    metadata |= _partition_metadata(loaded)
-    if plan.incremental is not None:
-        metadata |= _cursor_metadata(loaded, cursors)
     if plan.parent is not None and plan.parent.include and parent_key is not None:
         metadata["dagster/column_lineage"] = lineage(plan, plan.parent, parent_key, result.columns)
-    if plan.parent is not None:
-        metadata[f"{PREFIX}/parents"] = fetched.parents or 0
-        metadata[f"{PREFIX}/failed_parent_count"] = len(fetched.failed_parents)
-        metadata[f"{PREFIX}/skipped_parents"] = fetched.skipped_parents
     if fetched.out_of_range:
         metadata[f"{PREFIX}/rows_out_of_range"] = fetched.out_of_range
     if fetched.without_cursor:
@@ -122,7 +131,7 @@ def table_schema(columns: Sequence[Column]) -> dg.TableSchema:
             dg.TableColumn(
                 name=column.name,
                 type=column.type,
-                description=column.description,
+                description=column.description or _OWN.get(column.name),
                 constraints=dg.TableColumnConstraints(nullable=column.nullable),
             )
             for column in columns
@@ -145,18 +154,23 @@ def lineage(plan: Plan, parent: Parent, parent_key: dg.AssetKey, columns: Sequen
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A few rows as a Markdown table; long values and many columns are cut."""
+    """A few rows as a Markdown table; many columns are cut, and values as far as it takes to show it in place."""
+    tables = (_table(rows, cell) for cell in _CELLS)
+    return next((table for table in tables if len(table) < _IN_PLACE), None) or _table(rows, _CELLS[0])
+
+
+def _table(rows: Sequence[Mapping[str, Any]], cell: int) -> str:
     names = list(rows[0])[:_COLUMNS]
-    lines = [" | ".join(map(_cell, names)), " | ".join("---" for _ in names)]
-    lines += [" | ".join(_cell(row.get(name)) for name in names) for row in rows]
+    lines = [" | ".join(_cell(name, _CELLS[0]) for name in names), " | ".join("---" for _ in names)]
+    lines += [" | ".join(_cell(row.get(name), cell) for name in names) for row in rows]
     text = "\n".join(f"| {line} |" for line in lines)
     more = len(rows[0]) - len(names)
     return f"{text}\n\n… and {more} more columns" if more > 0 else text
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, longest: int) -> str:
     text = "" if value is None else str(value)
-    text = text if len(text) <= _CELL else text[: _CELL - 1] + "…"
+    text = text if len(text) <= longest else text[: longest - 1] + "…"
     for character in "\\`|*_[]<>#":
         text = text.replace(character, "\\" + character)
     return text.replace("\r", " ").replace("\n", " ")

@@ -9,11 +9,11 @@ from pydantic import Field
 
 
 class Parents(Enum):
-    """Which rows of the parent a child asks for."""
+    """Which rows of the parent a child asks for. Dagster's launchpad takes the members' names."""
 
-    DEFAULT = "default"
-    ALL = "all"
-    CHANGED = "changed"
+    default = "default"
+    all = "all"
+    changed = "changed"
 
 
 class RestApiRunConfig(dg.Config):
@@ -39,7 +39,7 @@ class RestApiRunConfig(dg.Config):
         description="Fetch at most so many pages of each walk, to try things out. The cursor does not move.",
     )
     parents: Parents = Field(
-        default=Parents.DEFAULT,
+        default=Parents.default,
         description="For a resource with a parent: `all` rows of the parent, or only those `changed` since this "
         "resource's last load. The default is `changed` where the parent is incremental, else `all`.",
     )

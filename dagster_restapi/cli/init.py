@@ -164,7 +164,7 @@ def _finished(starter: Starter, remarks: Sequence[str]) -> Written:
         kept = tuple(item for index, item in enumerate(starter.resources) if index not in refused)
         starter = dataclasses.replace(starter, resources=kept)
     count, places = len(starter.resources), text.count(CHANGE_ME) - 1  # the head explains it
-    told.append(f"resources: {count}; places marked {CHANGE_ME}: {places}" if count else "add your own resources")
+    told.append(f"resources: {count or 'add your own'}; places marked {CHANGE_ME}: {places}")
     return Written(text, tuple(told))
 
 

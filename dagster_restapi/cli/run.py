@@ -108,7 +108,7 @@ def _run_config(plans: Mapping[str, Plan], keys: Mapping[str, dg.AssetKey], wish
     """
     everyone = {"full_refresh": wishes.full_refresh or None, "max_pages": wishes.max_pages}
     window = {"start_value": wishes.start_value, "end_value": wishes.end_value}
-    of_children = {"parents": wishes.parents and wishes.parents.upper()}
+    of_children = {"parents": wishes.parents}
     if any(window.values()) and not any(plans[name].incremental for name in keys):
         raise ConfigError("--start-value and --end-value need a resource with `incremental`")
     ops = {}

@@ -57,6 +57,11 @@ def demo_config(base_url: str | None = None, *, by_day: bool = False) -> dict[st
             {
                 "name": "issues",
                 "description": "Issues of every repository, merged by id; one cursor for each repository. Link header.",
+                "columns": {
+                    "id": {"description": "The issue's number over all repositories"},
+                    "number": {"description": "Its number within the repository"},
+                    "reactions.total": {"description": "How many people clicked"},
+                },
                 "endpoint": {
                     "path": "repositories/{resources.repositories.name}/issues",
                     "params": {

@@ -124,7 +124,7 @@ def test_a_child_asks_only_for_parents_that_changed_since_its_own_last_load(hous
 
 def test_parents_all_asks_for_every_parent(house: Any) -> None:
     house.run("repositories", "issues", "comments")
-    told = house.load("comments", parents="ALL")
+    told = house.load("comments", parents="all")
     assert told["parents"] == len(house.api.tracker.listing("issues"))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from dagster_restapi.cli.starter.plan import Auth, Param, Resource, Starter
+from dagster_restapi.cli.starter.plan import CHANGE_ME, Auth, Param, Resource, Starter
 
 _COMMENT = 110  # characters of a comment
 _OPTIONAL = 12  # parameters that are listed as comments
@@ -139,7 +139,7 @@ def _params(title: str, params: Sequence[Param]) -> Iterator[str]:
 
 def _example() -> list[str]:
     return [
-        "  - name: items # one entry for each endpoint that gives rows",
+        f"  - name: items # {CHANGE_ME}: one entry for each endpoint that gives rows",
         "    # primary_key: id",
         "    # write_disposition: merge",
         "    endpoint:",
