@@ -7,7 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+
+from requests.models import PreparedRequest
 
 from dagster_restapi.config.values import is_sensitive
 from dagster_restapi.errors import RequestError
@@ -181,3 +183,31 @@ def without_secrets(url: str, names: frozenset[str]) -> str:
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     kept = [(name, value) for name, value in pairs if name not in names and redact(value) == value]
     return url if len(kept) == len(pairs) else urlunsplit(parts._replace(query=urlencode(kept)))
+
+
+def relative(url: str, base: str) -> str:
+    """The URL as seen from a base on the same host (RFC 3986, 5.2 backwards), so that it holds no part of the base's
+    path; as it is, where it is elsewhere or cannot be written so."""
+    there, here = urlsplit(url), urlsplit(_prepared(base))
+    if (there.scheme, there.netloc) != (here.scheme, here.netloc):
+        return url
+    if there.path == here.path and there.query:
+        return f"?{there.query}"
+    start, goal = here.path.split("/")[:-1], there.path.split("/")
+    shared = next((n for n, pair in enumerate(zip(start, goal[:-1], strict=False)) if pair[0] != pair[1]), len(start))
+    shared = min(shared, len(goal) - 1)
+    path = "../" * (len(start) - shared) + "/".join(goal[shared:])
+    short = urlunsplit(("", "", f"./{path}", there.query, ""))
+    return short if absolute(short, base) == url else url
+
+
+def absolute(url: str, base: str) -> str:
+    """The URL that `relative` was given."""
+    return urljoin(_prepared(base), url)
+
+
+def _prepared(url: str) -> str:
+    """The URL as requests sends it."""
+    request = PreparedRequest()
+    request.prepare_url(url, None)
+    return request.url or url

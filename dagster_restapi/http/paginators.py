@@ -13,6 +13,7 @@ from dagster_restapi.config import jsonpath
 from dagster_restapi.config import paginators as settings
 from dagster_restapi.config.jsonpath import MISSING
 from dagster_restapi.errors import ConfigError, PagingError
+from dagster_restapi.http.origin import absolute
 from dagster_restapi.secrets import redact
 
 if TYPE_CHECKING:
@@ -169,8 +170,10 @@ class Paginator(ABC):
     Attributes:
         stop_on_repeat: A page that names itself as the next one is the end, not an error.
         repeated_page: Whether a page may have the same rows as the one before it.
+        takes_links: Whether a state's `url` may be relative to the URL of the call.
     """
 
+    takes_links = False
     stop_on_repeat = False
     repeated_page: Literal["fail", "allow"] = "fail"
 
@@ -322,11 +325,14 @@ class _Reference(Paginator):
 class _Link(_Reference):
     """A link replaces the whole URL, query included; method, headers and body stay."""
 
+    takes_links = True
+
     def apply(self, call: Call, state: State) -> Call:
         if not state:
             return call
         secret = {name: value for name, value in (call.params or {}).items() if redact(str(value)) != str(value)}
-        return replace(call, url=state["url"], params=secret)  # links are kept without secrets: those go along again
+        url = absolute(state["url"], call.url)  # links are kept without secrets: those go along again
+        return replace(call, url=url, params=secret)
 
     def token(self, state: State) -> Any:
         return state.get("url")

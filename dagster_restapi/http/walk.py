@@ -16,6 +16,7 @@ from dagster_restapi.config.jsonpath import MISSING
 from dagster_restapi.errors import PagingError, ResponseError
 from dagster_restapi.http.circles import Trail, fingerprint, fingerprint_of_page
 from dagster_restapi.http.detect import detect_paginator, detect_total
+from dagster_restapi.http.origin import relative
 from dagster_restapi.http.paginators import Ahead, End, PageFacts, Paginator, State, Total, build, read_number
 from dagster_restapi.http.select import Choice, Selection, select
 
@@ -209,12 +210,17 @@ class Walk:
             position = msgspec.structs.replace(position, paginator=config.model_dump(exclude_unset=True))
         try:
             arrived = _Arrived(
-                position, paginator, at, facts, selection, self._on_short_total, self._session.bare_url, self._key
+                position, paginator, at, facts, selection, self._on_short_total, self._kept_url, self._key
             )
             return arrived.page(memory)
         except PagingError as error:
             fault = error
         raise PagingError(fault.what, where=fault.where or where, hint=fault.hint)
+
+    def _kept_url(self, url: str, paginator: Paginator) -> str:
+        """A link as a state may hold it: without secrets in its query, and without those in the path that we asked."""
+        bare = self._session.bare_url(url)
+        return relative(bare, self._call.url) if paginator.takes_links else bare
 
 
 @dataclass(frozen=True)
@@ -227,7 +233,7 @@ class _Arrived:
     facts: PageFacts
     selection: Selection
     on_short_total: Literal["warn", "fail"]
-    bare_url: Callable[[str], str]
+    kept_url: Callable[[str, Paginator], str]
     key: tuple[str, ...]
 
     @cached_property
@@ -292,7 +298,7 @@ class _Arrived:
     ) -> Page:
         """Another page is named. Is it one where the walk has not been?"""
         if isinstance(following.get("url"), str):  # an API may echo credentials in its links: the state holds none
-            following = {**following, "url": self.bare_url(following["url"])}
+            following = {**following, "url": self.kept_url(following["url"], self.paginator)}
         token = self.paginator.token(following)
         if token is not None:
             step, known = fingerprint(token), memory.tokens if memory else None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dagster_restapi.errors import RequestError
-from dagster_restapi.http.origin import Trust, origin_of, safe_url, without_userinfo
+from dagster_restapi.http.origin import Trust, absolute, origin_of, relative, safe_url, without_userinfo
 from dagster_restapi.http.session import Call, Session
 
 Connect = Callable[..., Session]
@@ -186,3 +189,30 @@ def test_urls_in_messages_carry_no_credential() -> None:
     )
     assert safe_url("https://x.com/a?next_token=abc&sort_key=name") == "https://x.com/a?next_token=abc&sort_key=name"
     assert without_userinfo("https://a@b/c@d?e@f") == ("https://b/c@d?e@f", "a")
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://x.com/bot1/items?page=2", "?page=2"),
+        ("https://x.com/bot1/items", "./items"),
+        ("https://x.com/bot1/other?page=2", "./other?page=2"),
+        ("https://x.com/bot1/a:b/c", "./a:b/c"),
+        ("https://x.com/v2/items?a=b", "./../v2/items?a=b"),
+        ("https://x.com/", "./../"),
+        ("https://x.com/bot1//items?p=2", "https://x.com/bot1//items?p=2"),
+        ("https://y.com/bot1/items?page=2", "https://y.com/bot1/items?page=2"),
+    ],
+)
+def test_a_link_is_kept_as_seen_from_where_we_asked(url: str, kept: str) -> None:
+    assert relative(url, "https://x.com/bot1/items?page=1") == kept
+
+
+@given(
+    base=st.lists(st.sampled_from(["a", "b", "", ".", "..", "ü x", "a:b"]), max_size=5),
+    there=st.lists(st.sampled_from(["a", "b", "", "..", "%2F", "a:b", "?", "=1"]), max_size=6),
+)
+def test_a_kept_link_leads_where_it_led(base: list[str], there: list[str]) -> None:
+    asked = "https://x.com/" + "/".join(base)
+    url = urljoin(asked, "/" + "/".join(there))
+    assert absolute(relative(url, asked), asked) == url

@@ -7,75 +7,16 @@ import io
 import json
 import logging
 import traceback
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from canary import MARK, assert_clean, places
 
 from dagster_restapi.config.client import ClientConfig
 from dagster_restapi.errors import RestApiError
 from dagster_restapi.http.session import Call, Meter, Session
-
-MARK = "c4nary"  # every secret here begins with it, and no two are the same: none is known before its turn
-
-
-def places(url: str, secret: str, plain: str) -> dict[str, dict[str, Any]]:
-    """Client settings with the canary in each place; literal, and by environment variable.
-
-    Args:
-        url: The API's address.
-        secret: With characters that are written differently in URLs and JSON.
-        plain: Without them, for headers.
-    """
-    token = {"access_token_url": f"{url}/token", "client_id": "id"}
-    found: dict[str, dict[str, Any]] = {
-        "bearer": {"auth": {"token": plain}},
-        "bearer-env": {"auth": {"token": "{env.CANARY_PLAIN}"}},
-        "basic": {"auth": {"type": "http_basic", "username": "me", "password": secret}},
-        "basic-env": {"auth": {"type": "http_basic", "username": "me", "password": {"env": "CANARY"}}},
-        "digest": {"auth": {"type": "http_digest", "username": "me", "password": secret}},
-        "header-key": {"auth": {"type": "api_key", "name": "Any-Name", "api_key": plain}},
-        "query-key": {"auth": {"type": "api_key", "name": "anyname", "api_key": secret, "location": "query"}},
-        "query-key-env": {
-            "auth": {"type": "api_key", "name": "q", "api_key": "{env.CANARY}", "location": "query"},
-        },
-        "cookie-key": {"auth": {"type": "api_key", "name": "sid", "api_key": plain, "location": "cookie"}},
-        "client-secret": {"auth": {"type": "oauth2_client_credentials", "client_secret": secret, **token}},
-        "client-secret-basic": {
-            "auth": {"type": "oauth2_client_credentials", "client_secret": secret, "client_auth": "basic", **token}
-        },
-        "request-data": {
-            "auth": {
-                "type": "oauth2_client_credentials",
-                "client_secret": "x",
-                "access_token_request_data": {"password": secret, "more": {"env": "CANARY"}},
-                **token,
-            }
-        },
-        "refresh-token": {"auth": {"type": "oauth2_refresh_token", "refresh_token": secret, **token}},
-        "login": {
-            "auth": {
-                "type": "session_login",
-                "url": "token",
-                "json": {"password": secret},
-                "token_path": "access_token",
-            }
-        },
-        "login-query": {
-            "auth": {"type": "session_login", "url": "token", "params": {"password": secret}, "token_path": "id"}
-        },
-        "jwt": {"auth": {"type": "jwt_bearer", "private_key": secret * 3, "algorithm": "HS256"}},
-        "header": {"headers": {"X-Api-Key": plain}},
-        "header-scheme": {"headers": {"Authorization": f"Token {plain}"}},
-        "header-env": {"headers": {"X-Team": "Team {env.CANARY_PLAIN}"}},
-        "userinfo": {"base_url": url.replace("://", f"://me:{quote(secret, safe='')}@")},
-        "userinfo-env": {"base_url": url.replace("://", "://me:{env.CANARY_PLAIN}@")},
-        "path-env": {"base_url": url + "/bot{env.CANARY_PLAIN}"},
-        "proxy": {"proxies": {"ftp": f"http://me:{quote(secret, safe='')}@127.0.0.1:9"}},
-    }
-    return found
 
 
 @pytest.fixture
@@ -105,12 +46,6 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 def seen(error: BaseException) -> str:
     texts = [f"{item!r} {item} {item.args} {vars(item)}" for item in chain(error)]
     return "".join(texts) + "".join(traceback.format_exception(error))
-
-
-def assert_clean(text: str, what: str) -> None:
-    encoded = b64encode(f"me:{MARK}".encode()).decode()[:9]
-    for form in (MARK, encoded):
-        assert form not in text, f"the canary is in {what}: {text[max(0, text.find(form) - 200) :][:400]}"
 
 
 FAULTS = ["fine", "401", "404", "500", "echo", "cut", "drop", "refused", "not-json", "stranger", "redirect", "slow"]
