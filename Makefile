@@ -9,6 +9,8 @@ PORT ?= 3000
 PYTEST_ARGS ?=
 KILLS ?= 200
 SEED ?= 1
+GB ?= 5
+MEMORY ?= 512MB
 BENCH_ARGS ?=
 
 # The first Python that is new enough.
@@ -20,7 +22,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV DAGSTER_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui ui-test test test-duckdb-lts kill bench lint format types check lock clean
+.PHONY: help demo ui ui-test test test-duckdb-lts kill big-spool bench lint format types check lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -44,6 +46,9 @@ test-duckdb-lts: $(VENV)/duckdb-$(DUCKDB_LTS)/.installed ## Run the tests of the
 
 kill: $(VENV)/.development ## Kill real runs at random and at every named instant, and compare all rows (KILLS=200 SEED=1)
 	@PYTHONPATH=tests $(RUN) kill --kills $(KILLS) --seed $(SEED)
+
+big-spool: $(VENV)/.runtime ## Load a spool much larger than DuckDB's memory limit (GB=5 MEMORY=512MB)
+	@$(RUN) benchmarks.big_spool --gb $(GB) --memory $(MEMORY)
 
 bench: $(VENV)/.runtime ## Measure speed and memory, against dlt and a script written by hand; write docs/performance.md
 	@$(RUN) benchmarks $(BENCH_ARGS)

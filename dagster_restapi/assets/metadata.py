@@ -63,6 +63,8 @@ def event_metadata(
         f"{PREFIX}/bytes": fetched.bytes,
         f"{PREFIX}/pages": fetched.pages,
         f"{PREFIX}/fetch_seconds": round(fetched.seconds, 3),
+        f"{PREFIX}/stage_seconds": round(result.stage_seconds, 3),
+        f"{PREFIX}/lock_wait_seconds": round(result.wait_seconds, 3),
         f"{PREFIX}/locked_seconds": round(result.locked_seconds, 3),
         "dagster/table_name": table,
         "dagster/column_schema": table_schema(result.columns),

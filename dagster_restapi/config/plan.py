@@ -71,6 +71,7 @@ def _fit(resolved: list[Resolved]) -> Iterator[Mistake]:
         yield from _parents(item, names)
         yield from _incremental_values(item)
         yield from _partition_values(item)
+        yield from _hints(item)
         yield from _keys(item)
     yield from _cycles(resolved)
 
@@ -188,12 +189,28 @@ def _partition_parts(partitions: PartitionsConfig) -> list[tuple[str, ...]]:
             return [("key",), *keys, *([("start",), ("end",)] if window else [])]
 
 
-def _keys(item: Resolved) -> Iterator[Mistake]:
-    """A merge needs something to merge by (dlt would append without a word), and one column decides for a row."""
+def _hints(item: Resolved) -> Iterator[Mistake]:
+    """A hint that would do nothing is a mistake."""
+    hints, disposition = item.settings.columns or {}, item.settings.write_disposition or WriteDisposition()
+    for name, hint in hints.items():
+        for fault in hint.faults():
+            yield Mistake((*item.path, "columns", name), fault)
     for kind in ("hard_delete", "dedup_sort"):
-        marked = [name for name, hint in (item.settings.columns or {}).items() if getattr(hint, kind)]
+        marked = [name for name, hint in hints.items() if getattr(hint, kind)]
         if len(marked) > 1:
             yield Mistake((*item.path, "columns"), f"{', '.join(marked)} have `{kind}`; one column can have it")
+        elif marked and disposition.disposition != "merge":
+            yield Mistake((*item.path, "columns", marked[0]), f"`{kind}` belongs to a merge, and the resource has none")
+        elif marked and kind == "hard_delete" and disposition.strategy in ("scd2", "insert-only"):
+            yield Mistake(
+                (*item.path, "columns", marked[0]), f"{disposition.strategy} deletes nothing by `hard_delete`"
+            )
+        elif marked and kind == "dedup_sort" and not _key(item.settings, "primary_key"):
+            yield Mistake((*item.path, "columns", marked[0]), "`dedup_sort` chooses by a `primary_key`: there is none")
+
+
+def _keys(item: Resolved) -> Iterator[Mistake]:
+    """A merge needs something to merge by (dlt would append without a word)."""
     disposition = item.settings.write_disposition or WriteDisposition()
     if disposition.disposition != "merge" or disposition.strategy == "scd2":
         return

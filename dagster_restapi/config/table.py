@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -64,7 +64,7 @@ class ColumnHint(Settings):
     nullable: bool | None = None
     """`false`: a row without a value is an error."""
     precision: int | None = Field(default=None, ge=0)
-    """Digits of a decimal, or of a time stamp's fraction of a second."""
+    """Digits of a decimal, bits of an integer; of a time stamp 6, the digits of a second's fraction."""
     scale: int | None = Field(default=None, ge=0)
     """Digits of a decimal behind the point."""
     timezone: bool | None = None
@@ -79,6 +79,25 @@ class ColumnHint(Settings):
     """Of rows with the same key in one load, the first in this order stays."""
     description: str | None = None
     """What the column means, for the column schema in Dagster."""
+
+    def faults(self) -> Iterator[str]:
+        """What a column of DuckDB cannot be told: such a hint would do nothing."""
+        kind, digits = self.data_type, self.precision
+        numbers = kind in ("decimal", "wei")
+        if digits is not None and kind not in ("decimal", "wei", "bigint", "timestamp", "time"):
+            yield "`precision` belongs to data_type decimal, wei or bigint"
+        elif digits is not None and kind in ("timestamp", "time") and digits != 6:
+            yield f"a {kind} has 6 digits of a second's fraction here: `precision` {digits} is not built"
+        elif digits is not None and kind == "bigint" and not 1 <= digits <= 128:
+            yield "`precision` of a bigint is its bits, from 1 to 128"
+        elif digits is not None and numbers and not 1 <= digits <= 38:
+            yield f"`precision` of a {kind} is from 1 to 38"
+        elif numbers and (self.scale if self.scale is not None else 9 * (kind == "decimal")) > (digits or 38):
+            yield "more digits behind the point (`scale`, by default 9) than there are digits (`precision`)"
+        if self.scale is not None and not numbers:
+            yield "`scale` belongs to data_type decimal or wei"
+        if self.timezone is not None and kind != "timestamp":
+            yield "`timezone` belongs to data_type timestamp"
 
 
 def disposition_from(value: Any) -> Any:

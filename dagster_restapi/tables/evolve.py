@@ -301,7 +301,7 @@ class _Evolver:
         order = sorted(range(len(shape.fields)), key=lambda index: _precedence(self._plan, shape.fields[index].path))
         for index in order:
             path = shape.fields[index].path
-            if path in owned:
+            if path in owned or shape.fields[index].announced:
                 continue
             name = column_name(self._plan, path)
             if name.casefold() in taken:
@@ -311,12 +311,15 @@ class _Evolver:
                 )
             owned[path] = name
             taken.add(name.casefold())
-        return [owned[field.path] for field in shape.fields]
+        return [owned.get(field.path) or column_name(self._plan, field.path) for field in shape.fields]
 
-    def _remember(self, table: str, path: Path, column: str) -> None:
+    def _remember(self, table: str, field_: Field, column: str) -> None:
+        """Writes down which path a column holds; of a column that is only announced, the first record will tell."""
+        if field_.announced:
+            return
         self._connection.execute(
             f"INSERT INTO {self._space.table(COLUMNS)} (table_name, column_name, path) VALUES (?, ?, ?)",
-            [table, column, json.dumps(path)],
+            [table, column, json.dumps(field_.path)],
         )
 
     def _create(self, shape: Shape, name: str, names: list[str], system: dict[str, str]) -> None:
@@ -325,7 +328,7 @@ class _Evolver:
         self._connection.execute(f"CREATE TABLE {self._space.table(name)} ({kinds})")
         self._known.columns[name] = columns
         for column, field_ in zip(names, shape.fields, strict=True):
-            self._remember(name, field_.path, column)
+            self._remember(name, field_, column)
         self._changes.append(f"new table {name}")
 
     def _add(self, table: str, have: dict[str, str], columns: dict[str, str]) -> None:
@@ -345,7 +348,7 @@ class _Evolver:
                 verdict = self._new_column(table, column, field_, staged, have or {})
             else:
                 if have is not None and (table.name, column) not in self._known.remembered:
-                    self._remember(table.name, field_.path, column)
+                    self._remember(table.name, field_, column)
                 verdict = self._old_column(table, column, stored, field_, staged)
             expression, kind, reject = verdict
             if reject:
@@ -373,7 +376,7 @@ class _Evolver:
             return "", "", ""
         if mode == "evolve":
             self._add(table.name, have, {column: field_.type})
-            self._remember(table.name, field_.path, column)
+            self._remember(table.name, field_, column)
             self._changes.append(f"new column {table.name}.{column} {field_.type}")
             return staged, field_.type, ""
         self._known.paths[table.name].pop(field_.path, None)

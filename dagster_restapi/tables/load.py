@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import msgspec
@@ -20,15 +20,13 @@ from dagster_restapi.spool import Spool
 from dagster_restapi.tables import ledger
 from dagster_restapi.tables.evolve import PARTITION, Evolved, evolve
 from dagster_restapi.tables.keys import primary_key
-from dagster_restapi.tables.shape import key_path
+from dagster_restapi.tables.shape import Path as KeyPath
+from dagster_restapi.tables.shape import column_name, key_path
 from dagster_restapi.tables.sql import Space
 from dagster_restapi.tables.stage import Staged, stage
 from dagster_restapi.tables.target import Log, Target
 from dagster_restapi.tables.types import plain
 from dagster_restapi.tables.write import Counts, Job, write
-
-if TYPE_CHECKING:
-    from dagster_restapi.config.table import ColumnHint
 
 CURSORS_FILE = "cursors.ndjson"
 _logger = logging.getLogger(__name__)
@@ -351,10 +349,15 @@ def columns_of(
     connection: duckdb.DuckDBPyConnection, space: Space, table: str, plan: TablePlan | None = None
 ) -> tuple[Column, ...]:
     """The columns of a table as they stand, with the descriptions that the plan has for them."""
-    described = {}
-    if plan and plan.hints and ledger.stands(connection, space, ledger.COLUMNS):
-        described = {name: hint.description for name, hint in _hints_by_column(connection, space, table, plan).items()}
-    keys = set(primary_key(plan)) if plan else set()
+    described: dict[str, str | None] = {}
+    needed: set[str] = set()
+    if plan:
+        names = _names_by_path(connection, space, table)
+        hints = {_column(plan, names, name): hint for name, hint in plan.hints.items()}
+        described = {name: hint.description for name, hint in hints.items()}
+        keys = primary_key(plan) if plan.disposition == "merge" else ()
+        needed = {_column(plan, names, key) for key in keys}
+        needed |= {name for name, hint in hints.items() if hint.nullable is False}
     rows = connection.execute(
         "SELECT column_name, data_type, is_nullable FROM duckdb_columns() "
         "WHERE database_name = ? AND schema_name = ? AND table_name = ? ORDER BY column_index",
@@ -362,20 +365,26 @@ def columns_of(
     ).fetchall()
     return tuple(
         Column(
-            name=name, type=plain(kind), nullable=bool(nullable) and name not in keys, description=described.get(name)
+            name=name, type=plain(kind), nullable=bool(nullable) and name not in needed, description=described.get(name)
         )
         for name, kind, nullable in rows
     )
 
 
-def _hints_by_column(
-    connection: duckdb.DuckDBPyConnection, space: Space, table: str, plan: TablePlan
-) -> dict[str, ColumnHint]:
+def _names_by_path(connection: duckdb.DuckDBPyConnection, space: Space, table: str) -> dict[KeyPath, str]:
+    """The column of each path of a table's records."""
+    if not ledger.stands(connection, space, ledger.COLUMNS):
+        return {}
     rows = connection.execute(
         f"SELECT path, column_name FROM {space.table(ledger.COLUMNS)} WHERE table_name = ?", [table]
     ).fetchall()
-    names = {tuple(json.loads(path)): column for path, column in rows}
-    return {names.get(key_path(name), name): hint for name, hint in plan.hints.items()}
+    return {tuple(json.loads(path)): column for path, column in rows}
+
+
+def _column(plan: TablePlan, names: Mapping[KeyPath, str], spelled: str) -> str:
+    """The column that a plan means by a path or a name."""
+    path = key_path(spelled)
+    return names.get(path) or column_name(plan, path)
 
 
 def _store_cursors(connection: duckdb.DuckDBPyConnection, space: Space, request: _Request) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,7 @@ class Field:
         probe: True where a text counts as a date-time here but is none for DuckDB; "" where that cannot be.
         unknown: Only ever null.
         hint: What the user said of the column.
+        announced: No record has it: a hint alone says that there is such a column.
     """
 
     path: Path
@@ -84,6 +85,7 @@ class Field:
     probe: str = ""
     unknown: bool = False
     hint: ColumnHint | None = None
+    announced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,7 @@ class _Shaper:
         for key, node in schema.fields.items():
             sql, kind = (self._extract(RECORD, key), "JSON") if columns is None else (quote(key), columns[key])
             builder.value((key,), node, sql, kind, self._levels, root=True)
+        builder.announce(self._hints)
         return Layout(columns, builder.finished())
 
     # ---- decisions that reading and building share -------------------------------------------------------------------
@@ -198,7 +201,7 @@ class _Shaper:
             return hinted
         if not node.mask & _NESTED:
             return None
-        if self._plan.nested == "json" or level <= (2 if _is_list_in_list(path, node) else 0):
+        if self._plan.nested == "json" or level <= 0:
             return "JSON"
         return plain(native_type(node)) if self._plan.nested == "native" else None
 
@@ -214,6 +217,8 @@ class _Shaper:
             hinted = hinted_type(self.hint(path, root))
             return "JSON" if hinted or single == "JSON" else native_type(node, staged=True)
         kinds = node.mask & ~Kind.NULL
+        if self.too_deep(path, node, level):
+            return "JSON"
         if kinds == Kind.OBJECT and node.fields and not collides(node):
             inner = (
                 f"{quote(key)} {self.read((*path, key), child, level - 1, table, root=root)}"
@@ -229,6 +234,10 @@ class _Shaper:
         if kind == "VARCHAR" and kinds & Kind.FLOAT:
             return "JSON"  # a float must be told from a text that looks like one
         return "VARCHAR" if kind == "TIMESTAMPTZ" else kind
+
+    def too_deep(self, path: Path, node: Node, level: int) -> bool:
+        """Whether lists at this place, items of another list, stay JSON beside the objects that are there."""
+        return self._plan.nested == "tables" and level <= 2 and _is_list_in_list(path, node)
 
     def stays_text(self, table: tuple[Path, ...], path: Path) -> bool:
         """Whether DuckDB has refused a date-time of this column."""
@@ -264,6 +273,18 @@ class _Table:
         """The table with all that was added."""
         return Shape(self._path, tuple(self._fields), tuple(self._branches))
 
+    def announce(self, hints: Mapping[Path, ColumnHint]) -> None:
+        """Adds the columns that only hints know of: those with a type, and those that must have a value."""
+        plan = self._shaper.plan
+        there = {column_name(plan, field.path).casefold() for field in self._fields}
+        for path, hint in hints.items():
+            kind = hinted_type(hint)
+            names = {column_name(plan, path).casefold(), ".".join(path).casefold()}
+            if (kind or hint.nullable is False) and not names & there:
+                kind = kind or "VARCHAR"
+                nothing = f"CAST(NULL AS {kind})"
+                self._fields.append(Field(path, kind, nothing, unknown=True, hint=hint, announced=True))
+
     def value(self, path: Path, node: Node, sql: str, kind: str, level: int, *, root: bool) -> None:
         """Adds every place that a path needs.
 
@@ -279,7 +300,11 @@ class _Table:
             self._single(path, node, sql, kind, single, hint)
             return
         kinds = node.mask
-        if kinds & SCALARS or not kinds & _NESTED:
+        if shaper.too_deep(path, node, level):
+            of_list = f"CASE WHEN json_type({sql}) NOT IN ('NULL', 'OBJECT') THEN {sql} END"
+            self._fields.append(Field(path, "JSON", of_list, hint=hint))
+            kinds &= Kind.OBJECT
+        elif kinds & SCALARS or not kinds & _NESTED:
             self._scalar(path, node, sql, kind == "JSON", hint)
         if kinds & Kind.OBJECT:
             for key, child in node.fields.items():

@@ -378,9 +378,10 @@ class Harness:
         done = False
         for how in itertools.islice(plan, self.chance.choice((1, 1, 2))):
             again_of = life.last_run() if self.chance.random() < 0.5 else None
+            loads = life.book.loads(number)
             done = self._kill(replace(life.errand(number), again_of=again_of), name, how, calm.seconds)
             now = life.rows(number)
-            if how.startswith("step: ") and life.book.loads(number) > calm.loads[number]:
+            if how.startswith("step: ") and life.book.loads(number) - loads > calm.loads[number]:
                 raise Loss(f"{name}, load {number}, killed {how}: the run has loaded twice")
             self._compare(f"{name}, load {number}, killed {how}", now, before, calm.rows[number], done=done)
             if done:

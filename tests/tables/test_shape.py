@@ -88,6 +88,17 @@ def test_keys_with_two_underscores_are_paths_already(loads: Any) -> None:
     assert loads.rows("issues__labels__all", "value") == [(1,)]
 
 
+def test_lists_in_lists_that_are_too_deep_stay_json_beside_objects(loads: Any) -> None:
+    apart, at_once = (TablePlan(resource=name, table=name, max_nesting=1) for name in ("apart", "once"))
+    for items in ([[1]], [{"x": 1}], ["s"], [{}], [[]]):
+        loads(apart, [{"l": items}])
+    loads(at_once, [{"l": items} for items in ([[1]], [{"x": 1}], ["s"], [{}], [[]])])
+    assert loads.canonical("apart") == loads.canonical("once")
+    assert loads.rows("once__l", "value, x", order="rowid") == [
+        ("[1]", None), (None, 1), ('"s"', None), (None, None), ("[]", None),
+    ]  # fmt: skip
+
+
 def test_json_mode_keeps_objects_and_lists_whole(loads: Any) -> None:
     plan = TablePlan(resource="t", table="t", nested="json")
     loads(plan, [{"o": {"b": 1, "a": [None, "x"]}, "l": [], "s": 1, "m": {"x": 1}}, {"o": None, "m": "text"}])

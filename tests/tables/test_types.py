@@ -169,6 +169,30 @@ def test_a_column_that_may_not_be_null_is_checked(loads: Any) -> None:
     plan = TablePlan(resource="things", table="things", hints={"v": ColumnHint(nullable=False)})
     with pytest.raises(TableError, match="1 of 2 records have no value for 'v'"):
         loads(plan, [{"v": 1}, {"w": 2}])
+    with pytest.raises(TableError, match="1 of 1 records have no value for 'v'"):
+        loads(plan, [{"w": 2}])
+    columns = {column.name: column.nullable for column in loads(plan, [{"v": 1, "w": 2}]).columns}
+    assert (columns["v"], columns["w"]) == (False, True)
+
+
+def test_a_column_with_a_type_is_there_before_any_record_has_it(loads: Any) -> None:
+    hints = {"o.n": ColumnHint(data_type="decimal", precision=9, scale=2), "userName": ColumnHint(data_type="text")}
+    plan = TablePlan(resource="things", table="things", hints=hints, disposition="merge", primary_key=("id",))
+    loads(plan, [])
+    loads(plan, [{"id": 1}])
+    assert loads.types("things") == {"o__n": "DECIMAL(9,2)", "user_name": "VARCHAR", "id": "BIGINT"}
+    loads(plan, [{"id": 1, "o": {"n": "1.50"}, "userName": 5}])
+    loads(plan, [{"id": 2}])
+    assert loads.rows("things", "id, o__n, user_name") == [(1, Decimal("1.50"), "5"), (2, None, None)]
+    assert len(loads.types("things")) == 3
+
+
+def test_a_hint_may_name_a_column_as_the_table_does(loads: Any) -> None:
+    plan = TablePlan(resource="things", table="things", hints={"o__n": ColumnHint(data_type="text")})
+    for record in ({"x": 1}, {"o": {"n": 5}}, {"x": 2}):
+        loads(plan, [record])
+    assert loads.types("things") == {"x": "BIGINT", "o__n": "VARCHAR"}
+    assert loads.rows("things", "x, o__n", order="rowid") == [(1, None), (None, "5"), (2, None)]
 
 
 def test_a_hint_describes_its_column(loads: Any) -> None:
