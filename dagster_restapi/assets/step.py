@@ -98,8 +98,14 @@ class Step:
 
     def _parts(self) -> list[Part]:
         definition = self.context.assets_def.partitions_def
-        if definition is None or not (self.context.has_partition_key or self.context.has_partition_key_range):
-            return [Part()]  # in a run of partitions, too, where the other assets have them
+        if definition is None:
+            return [Part()]  # also in a run of partitions, which other assets have
+        if not (self.context.has_partition_key or self.context.has_partition_key_range):
+            raise ConfigError(
+                "the asset has partitions, and the run names none",
+                where=self.asset,
+                hint='Choose partitions in the UI, or `partition_key="…"` of `materialize`.',
+            )
         return [part_of(definition, key) for key in self.context.partition_keys]
 
     def _check_config(self, parts: Sequence[Part]) -> None:

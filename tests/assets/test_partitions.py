@@ -621,3 +621,11 @@ def test_an_asset_without_partitions_runs_once_in_a_run_of_several(api: Any, sou
     house.each(house.run("shops", "events", between=("2024-01-01", "2024-01-02")), "events")
     assert len(api.seen("/shops")) == 1
     assert house.query("SELECT count(*) FROM tracker.shops") == [(1,)]
+
+
+def test_a_run_without_a_partition_is_refused(
+    api: Any, source: Callable[..., Any], failure_of: Callable[..., str]
+) -> None:
+    house = source(events(DAILY))
+    assert "the asset has partitions, and the run names none" in failure_of(house.run("events"))
+    assert api.requests == []
