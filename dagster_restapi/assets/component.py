@@ -88,6 +88,10 @@ class RestApiComponent(dg.Component, dg.Model, dg.Resolvable):
     """Whether every asset has checks: its key, cursor, schema, row count, and rows without their parent."""
     sensors: bool | list[str] = False
     """Resources with a sensor that polls their endpoint; `true`: all that one request can poll."""
+    schedules: str | dict[str, str] | None = None
+    """A cron schedule for all assets, or one for each of the named resources: `"0 6 * * *"`."""
+    schedule_timezone: str = "UTC"
+    """Time zone of `schedules`; time windows have their own."""
     pool: str | None = None
     """Dagster pool of every step, which limits how many run at once."""
     op_tags: dict[str, Any] | None = None
@@ -166,6 +170,8 @@ class RestApiComponent(dg.Component, dg.Model, dg.Resolvable):
             io_manager_key=key,
             checks=self.checks,
             sensors=self.sensors,
+            schedules=self.schedules,
+            schedule_timezone=self.schedule_timezone,
             key_prefix=self.key_prefix,
             group_name=self.group_name,
             translator=_ComponentTranslator(self.get_asset_spec),

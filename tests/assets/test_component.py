@@ -146,6 +146,19 @@ def test_sensors_poll_the_resources_that_are_named(project: Project) -> None:
     assert [sensor.name for sensor in project.load().sensors or []] == ["p__b_sensor"]
 
 
+def test_schedules_tick_for_the_resources_that_are_named(project: Project) -> None:
+    project.write(
+        "  client: {base_url: https://x.test}\n  resources: [a, b]\n  key_prefix: p\n"
+        '  schedules: {b: "0 6 * * *"}\n  schedule_timezone: Europe/Berlin\n'
+    )
+    [schedule] = project.load().schedules or []
+    assert (schedule.name, schedule.cron_schedule, schedule.execution_timezone) == (
+        "p_schedule",
+        "0 6 * * *",
+        "Europe/Berlin",
+    )
+
+
 def test_translation_changes_every_asset(project: Project) -> None:
     project.write(
         "  client: {base_url: https://x.test}\n"
