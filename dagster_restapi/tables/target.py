@@ -75,7 +75,7 @@ class Target:
 
     database: str
     schema: str = "main"
-    memory_limit: str = "160MB"
+    memory_limit: str = "128MB"
     lock_timeout: float = 120.0
     config: Mapping[str, Any] = field(default_factory=dict)
 
