@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from dagster_restapi.config.client import ClientConfig, RetryConfig
 from dagster_restapi.config.paginators import AutoPaginator
+from dagster_restapi.config.sample_partition import sample_partition
 from dagster_restapi.errors import ExtractError, RequestError, RestApiError
 from dagster_restapi.extract.incremental import Range
 from dagster_restapi.extract.parents import ParentRow, included, parent_rows
@@ -109,7 +110,7 @@ class Seen:
 
 
 class NothingToAskWith(ExtractError):
-    """The first page of the parent has no row, so the child cannot be asked for anything."""
+    """No row of the parent and no partition is known, so there is nothing to ask with."""
 
 
 class Looker:
@@ -118,10 +119,13 @@ class Looker:
     Args:
         plans: All resources of the source, by name.
         tell: Is called after each exchange.
+        partition: The key that a partitioned resource is asked with. Default: the newest window, or the first key.
     """
 
-    def __init__(self, plans: Mapping[str, Plan], tell: Callable[[Exchange], None]) -> None:
-        self.plans = plans
+    def __init__(
+        self, plans: Mapping[str, Plan], tell: Callable[[Exchange], None], partition: str | None = None
+    ) -> None:
+        self.plans, self._partition = plans, partition
         self._session: WatchedSession | None = None
         self._first_pages: dict[str, list[dict[str, Any]]] = {}
         self._tell = tell
@@ -139,7 +143,7 @@ class Looker:
             return
         session = self._session = self._session or WatchedSession(plan.client, self._tell)
         walker = Walker(self.plans, session)
-        slice_ = Slice(asset=plan.name)
+        slice_ = self._slice(plan)
         left = limit
         for row in itertools.islice(self._parents(plan), max(limit, _PARENTS)):
             incremental = plan.endpoint.incremental
@@ -153,6 +157,19 @@ class Looker:
                     break
             if left <= 0:
                 return
+
+    def _slice(self, plan: Plan) -> Slice:
+        """All of a resource, or one of its partitions."""
+        if plan.partitions is None:
+            return Slice(asset=plan.name)
+        part = sample_partition(plan.partitions, self._partition)
+        if part is None:
+            raise NothingToAskWith(
+                "its partitions are keys that are added while Dagster runs",
+                where=f"resource {plan.name}",
+                hint=f"See one of them: dagster-restapi preview … {plan.name} --partition KEY",
+            )
+        return Slice(asset=plan.name, partition=part.key, partition_keys=part.keys, window=part.window)
 
     def first_page(self, plan: Plan) -> Seen:
         """The first page with records, or the last one without. Raises what `pages` raises."""

@@ -73,13 +73,14 @@ def check(config: str, resources: tuple[str, ...]) -> None:
 @click.argument("resource")
 @click.option("--pages", type=click.IntRange(min=1), default=1, show_default=True, help="Pages to fetch at the most.")
 @click.option("--rows", type=click.IntRange(min=0), default=5, show_default=True, help="Rows to show at the most.")
-def preview(config: str, resource: str, pages: int, rows: int) -> None:
+@click.option("--partition", metavar="KEY", help="A partition. Default: the newest window, or the first key.")
+def preview(config: str, resource: str, pages: int, rows: int, partition: str | None) -> None:
     """Show requests, first rows and columns of one resource. Nothing is stored."""
     from dagster_restapi.cli.output import Output
     from dagster_restapi.cli.preview import preview as run_preview
     from dagster_restapi.cli.source import read_config
 
-    run_preview(read_config(config), resource, pages=pages, rows=rows, output=Output())
+    run_preview(read_config(config), resource, pages=pages, rows=rows, output=Output(), partition=partition)
 
 
 @main.command()
@@ -129,6 +130,7 @@ def init(source: str, file: str | None, only: tuple[str, ...], force: bool) -> N
 @click.option("--end-value", help="Load up to this cursor value; the stored cursor stays.")
 @click.option("--max-pages", type=click.IntRange(min=1), help="Pages of each walk at the most; cursors stay.")
 @click.option("--parents", type=click.Choice(["all", "changed"]), help="Which rows of the parent children ask with.")
+@click.option("--partition", metavar="KEY|FROM...TO", help="Partitions. Default: the windows not loaded yet; all keys.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the run's log, and tracebacks of errors.")
 def run(
     config: str, database: str | None, schema: str | None, key_prefix: str, select: tuple[str, ...], **wishes: Any

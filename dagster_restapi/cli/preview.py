@@ -10,27 +10,33 @@ from dagster_restapi.cli.look import Exchange, Looker, fields_of
 from dagster_restapi.cli.output import Output, clean, size
 from dagster_restapi.config.plan import plan as make_plans
 from dagster_restapi.config.source import RestApiConfig
+from dagster_restapi.errors import ConfigError
 from dagster_restapi.extract.preview import named
 from dagster_restapi.schema import Kind, Node, Recorder
 
 _CELL = 40  # characters of a value that a terminal shows
 
 
-def preview(config: RestApiConfig, name: str, *, pages: int, rows: int, output: Output) -> None:
+def preview(
+    config: RestApiConfig, name: str, *, pages: int, rows: int, output: Output, partition: str | None = None
+) -> None:
     """Prints each request as it is answered, then the first rows, then the columns with the kinds of their values.
 
     Args:
         pages: Pages to fetch at the most. A child is asked with the rows of its parent's first page.
         rows: Rows to show at the most.
+        partition: The key of a partitioned resource. Default: its newest window that is over, or its first key.
 
     Raises:
-        RestApiError: There is no such resource, or a page cannot be had.
+        RestApiError: There is no such resource or partition, or a page cannot be had.
     """
     plans = make_plans(config)
     plan = named(plans, name)
     if output.plain:
         output.cells("method", "status", "bytes", "seconds", "url")
-    looker = Looker(plans, lambda exchange: _tell(exchange, output))
+    if partition is not None and plan.partitions is None:
+        raise ConfigError(f"the resource {name!r} has no partitions", hint="Leave --partition out.")
+    looker = Looker(plans, lambda exchange: _tell(exchange, output), partition)
     recorder, records, warnings, count = Recorder(), list[dict[str, Any]](), list[str](), 0
     try:
         for seen in looker.pages(plan, limit=pages):

@@ -6,8 +6,9 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,17 @@ from dagster_restapi.assets.factory import build_rest_api_assets
 from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager
 from dagster_restapi.assets.translator import PREFIX
 from dagster_restapi.cli.output import Output
+from dagster_restapi.cli.partitions import Turn, due_partitions, turns
 from dagster_restapi.cli.screen import INTERRUPTED, Loaded, Screen
+from dagster_restapi.cli.target import schema_of
 from dagster_restapi.config.plan import plan as make_plans
 from dagster_restapi.config.source import RestApiConfig
 from dagster_restapi.errors import ConfigError
 from dagster_restapi.extract.preview import named
 from dagster_restapi.extract.progress import watcher
 from dagster_restapi.model import Plan
+from dagster_restapi.tables.ledger import loads
+from dagster_restapi.tables.target import Target
 
 if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
@@ -39,6 +44,7 @@ class Wishes:
 
     Attributes:
         select: Names of resources, `+` before one adds its parents; none: all.
+        partition: A key, or `FROM...TO`, for the resources that have partitions.
         verbose: The run's log and tracebacks too.
     """
 
@@ -51,6 +57,7 @@ class Wishes:
     end_value: str | None = None
     max_pages: int | None = None
     parents: str | None = None
+    partition: str | None = None
     verbose: bool = False
 
 
@@ -65,17 +72,57 @@ def run(config: RestApiConfig, wishes: Wishes, output: Output) -> int:
     definitions = _definitions(config, wishes)
     keys = {name: dg.AssetKey([*wishes.key_prefix, plans[name].table.table]) for name in names}
     steps = {"__".join(key.path): name for name, key in keys.items()}
-    run_config = _run_config(plans, keys, wishes)
+    _check_wishes([plans[name] for name in names], wishes)
     screen = Screen(output, names)
-    with _instance() as instance, screen.shown(), _watched(_Handler(steps, screen, wishes.verbose, output)) as logger:
+    handler = _Handler(steps, screen, wishes.verbose, output)
+    with ExitStack() as stack:
+        instance = stack.enter_context(_instance())
+        planned = _planned(definitions, keys, wishes, instance)
+        handler.expect(planned)
+        stack.enter_context(screen.shown())
+        logger = stack.enter_context(_watched(handler))
         job = dg.Definitions.merge(definitions, dg.Definitions(loggers={_LOGGER: logger}))
-        job.resolve_implicit_global_asset_job_def().execute_in_process(
-            run_config=run_config,
-            instance=instance,
-            asset_selection=list(keys.values()),
-            raise_on_error=False,
-        )
+        for turn in planned:
+            left = {name: keys[name] for name in turn.names if not _lost(name, plans, screen.failures)}
+            if left:
+                job.resolve_implicit_global_asset_job_def().execute_in_process(
+                    run_config=_run_config(plans, left, wishes),
+                    instance=instance,
+                    asset_selection=list(left.values()),
+                    raise_on_error=False,
+                    **turn.options,
+                )
+        for name in names:
+            if not any(name in turn.names for turn in planned):
+                screen.done(name, Loaded.nothing(), 0.0)
+                output.note(f"{name}: no partition is due; --partition loads one by its key")
     return screen.finish()
+
+
+def _planned(
+    definitions: dg.Definitions, keys: Mapping[str, dg.AssetKey], wishes: Wishes, instance: dg.DagsterInstance
+) -> list[Turn]:
+    """The runs, with the partitions that are due in each."""
+    graph = definitions.resolve_asset_graph()
+    target = Target(wishes.database, schema_of(wishes.schema, "/".join(wishes.key_prefix)))
+
+    def due(name: str, key: dg.AssetKey) -> list[list[str]] | None:
+        definition = graph.get(key).partitions_def
+        if definition is None:
+            return None
+        known = set() if wishes.full_refresh else {row.partition for row in loads(target, key.to_user_string())}
+        return due_partitions(definition, wishes.partition, instance, known, f"resource {name}")
+
+    found = {name: due(name, key) for name, key in keys.items()}
+    if wishes.partition and not any(found.values()):
+        raise ConfigError("--partition needs a resource with `partitions`")
+    return list(turns(list(keys), found))
+
+
+def _lost(name: str, plans: Mapping[str, Plan], failures: Collection[str]) -> bool:
+    """Whether a resource, or one that it needs, has failed already."""
+    parent = plans[name].parent
+    return name in failures or (parent is not None and _lost(parent.resource, plans, failures))
 
 
 def _selected(plans: Mapping[str, Plan], select: Sequence[str]) -> list[str]:
@@ -100,17 +147,17 @@ def _definitions(config: RestApiConfig, wishes: Wishes) -> dg.Definitions:
     return dg.Definitions(assets=assets, resources={"io_manager": manager}, executor=dg.in_process_executor)
 
 
-def _run_config(plans: Mapping[str, Plan], keys: Mapping[str, dg.AssetKey], wishes: Wishes) -> dict[str, Any]:
-    """The wishes as the run config of each asset that they concern.
+def _check_wishes(plans: Sequence[Plan], wishes: Wishes) -> None:
+    """Refuses a wish that concerns none of the selected resources."""
+    if (wishes.start_value or wishes.end_value) and not any(plan.incremental for plan in plans):
+        raise ConfigError("--start-value and --end-value need a resource with `incremental`")
 
-    Raises:
-        ConfigError: A wish concerns none of the selected resources.
-    """
+
+def _run_config(plans: Mapping[str, Plan], keys: Mapping[str, dg.AssetKey], wishes: Wishes) -> dict[str, Any]:
+    """The wishes as the run config of each asset that they concern."""
     everyone = {"full_refresh": wishes.full_refresh or None, "max_pages": wishes.max_pages}
     window = {"start_value": wishes.start_value, "end_value": wishes.end_value}
     of_children = {"parents": wishes.parents}
-    if any(window.values()) and not any(plans[name].incremental for name in keys):
-        raise ConfigError("--start-value and --end-value need a resource with `incremental`")
     ops = {}
     for name, key in keys.items():
         plan = plans[name]
@@ -163,8 +210,13 @@ class _Handler(logging.Handler):
         super().__init__()
         self.screen = screen
         self._steps, self._verbose, self._output = steps, verbose, output
-        self._metadata: dict[str, Mapping[str, Any]] = {}
+        self._metadata: dict[str, list[Mapping[str, Any]]] = {}
         self._started: dict[str, float] = {}
+        self._left: Counter[str] = Counter()
+
+    def expect(self, planned: Sequence[Turn]) -> None:
+        """From now on a resource is done when it was in each of these runs that names it."""
+        self._left.update(name for turn in planned for name in turn.names)
 
     def emit(self, record: logging.LogRecord) -> None:
         meta = getattr(record, "dagster_meta", {})
@@ -184,9 +236,11 @@ class _Handler(logging.Handler):
                 self.screen.start(name)
             case DagsterEventType.ASSET_MATERIALIZATION:
                 data = event.step_materialization_data.materialization.metadata
-                self._metadata[name] = {key: value.value for key, value in data.items()}
+                self._metadata.setdefault(name, []).append({key: value.value for key, value in data.items()})
             case DagsterEventType.STEP_SUCCESS:
-                self.screen.done(name, _loaded(self._metadata.get(name, {})), seconds)
+                self._left[name] -= 1
+                if not self._left[name]:
+                    self.screen.done(name, _loaded(self._metadata.get(name, [])), seconds)
             case DagsterEventType.STEP_FAILURE:
                 self.screen.failed(name, self._told(event.step_failure_data.error), seconds)
 
@@ -203,21 +257,23 @@ class _Handler(logging.Handler):
         return f"{text}\n{error.to_string()}" if self._verbose else text
 
 
-def _loaded(metadata: Mapping[str, Any]) -> Loaded:
-    """What the metadata of a materialization says in short."""
+def _loaded(events: Sequence[Mapping[str, Any]]) -> Loaded:
+    """What the metadata of a resource's materializations says in short: of one, or of one for each partition."""
+    newest = events[-1] if events else {}
 
     def count(name: str) -> int:
-        return int(metadata.get(f"{PREFIX}/{name}", 0))
+        return sum(int(event.get(f"{PREFIX}/{name}", 0)) for event in events)
 
-    cursors = metadata.get(f"{PREFIX}/cursors")
-    cursor = metadata.get(f"{PREFIX}/cursor", "")
+    cursors = newest.get(f"{PREFIX}/cursors")
+    cursor = newest.get(f"{PREFIX}/cursor", "")
     if cursors:
         cursor = f"{cursors['count']} cursors, up to {cursors['maximum']}"
+    together = (event.get(f"{PREFIX}/requests", 0) / event.get(f"{PREFIX}/fetched_together", 1) for event in events)
     return Loaded(
-        rows=metadata.get("dagster/row_count", metadata.get("dagster/partition_row_count")),
+        rows=newest.get("dagster/row_count", sum(event.get("dagster/partition_row_count", 0) for event in events)),
         inserted=count("rows_inserted"),
         updated=count("rows_updated"),
         deleted=count("rows_deleted"),
-        requests=count("requests"),
+        requests=round(sum(together)),
         cursor=str(cursor),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Loaded:
     """What a load did.
 
     Attributes:
-        rows: Of the table, or of its partition, afterwards.
+        rows: Of the table, or of the partitions that were loaded, afterwards.
         cursor: Where the next load goes on.
     """
 
@@ -33,6 +33,11 @@ class Loaded:
     deleted: int
     requests: int
     cursor: str
+
+    @classmethod
+    def nothing(cls) -> Loaded:
+        """All partitions were loaded before."""
+        return cls(None, 0, 0, 0, 0, "")
 
 
 class Screen:
@@ -48,6 +53,11 @@ class Screen:
         self._errors: dict[str, str] = {}
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
+
+    @property
+    def failures(self) -> Collection[str]:
+        """The resources that have failed so far."""
+        return self._errors
 
     @contextmanager
     def shown(self) -> Iterator[None]:

@@ -85,7 +85,8 @@ class State:
         what = name if partition is None else f"partition {partition} of {name}"
         if not count:
             raise ConfigError(f"the ledger knows no load of {what}", where=self._target.database)
-        self._output.note(f"{what}: {count} loads forgotten. The rows stay; the next load starts at the beginning.")
+        told = f"{count} load{'' if count == 1 else 's'} forgotten"
+        self._output.note(f"{what}: {told}. The rows stay; the next load starts at the beginning.")
 
     def _reset_parent(self, plan: Plan, partition: str | None, parent: str) -> None:
         if not _per_parent(plan):

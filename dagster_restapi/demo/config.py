@@ -12,19 +12,6 @@ URL_ENV, TOKEN_ENV, DATABASE_ENV = "DEMO_API_URL", "DEMO_API_TOKEN", "DEMO_DATAB
 SCHEMA = "tracker"
 
 
-_ACTIVITY: dict[str, Any] = {
-    "name": "activity",
-    "description": "The log by day. A run replaces the days that it is about, many in one run.",
-    "partitions": {"type": "daily", "start": "2024-01-01", "end": "2024-02-01"},
-    "endpoint": {
-        "path": "events",
-        "params": {"since": "{partition.start}", "until": "{partition.end}", "limit": 100},
-        "data_selector": "events",
-        "paginator": {"type": "cursor", "cursor_path": "next_cursor", "cursor_param": "cursor"},
-    },
-}
-
-
 def demo_config(base_url: str | None = None, *, by_day: bool = False) -> dict[str, Any]:
     """The configuration of the sample API.
 
@@ -106,8 +93,22 @@ def demo_config(base_url: str | None = None, *, by_day: bool = False) -> dict[st
                     "paginator": {"type": "offset", "limit": 25, "total_path": "total"},
                 },
             },
-            *([_ACTIVITY] if by_day else ()),
+            *([_activity()] if by_day else ()),
         ],
+    }
+
+
+def _activity() -> dict[str, Any]:
+    return {
+        "name": "activity",
+        "description": "The log by day. A run replaces the days that it is about, many in one run.",
+        "partitions": {"type": "daily", "start": "2024-01-01", "end": "2024-02-01"},
+        "endpoint": {
+            "path": "events",
+            "params": {"since": "{partition.start}", "until": "{partition.end}", "limit": 100},
+            "data_selector": "events",
+            "paginator": {"type": "cursor", "cursor_path": "next_cursor", "cursor_param": "cursor"},
+        },
     }
 
 

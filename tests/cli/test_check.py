@@ -131,3 +131,17 @@ def test_neither_dagster_nor_duckdb_is_loaded(api: Any, tmp_path: Path) -> None:
     """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr.strip()) == (0, "")
+
+
+def test_a_partitioned_resource_is_asked_with_one_partition(run: Any, tmp_path: Path, sample_api: SampleApi) -> None:
+    config = demo_config(sample_api.url, by_day=True)
+    config["resources"][-1]["partitions"]["end"] = "2024-01-09"
+    listed = {"name": "any", "endpoint": "users/{partition.key}", "partitions": {"type": "dynamic", "name": "users"}}
+    config["resources"].append(listed)
+    ran = run("check", written(tmp_path, config), "activity", "any")
+    assert (ran.code, ran.table["activity"]["result"], ran.table["any"]["result"]) == (0, "ok", "not asked")
+    assert "since=2024-01-08T00%3A00%3A00Z&until=2024-01-09T00%3A00%3A00Z" in sample_api.paths()[-1]
+    seen = run("preview", written(tmp_path, config), "activity", "--partition", "2024-01-05", "--rows", 1)
+    assert '"created_at": "2024-01-05T' in seen.out
+    assert "there is no partition" not in run("preview", written(tmp_path, config), "any", "--partition", "ada-1").err
+    assert "has no partitions" in run("preview", written(tmp_path, config), "users", "--partition", "x").err

@@ -273,3 +273,51 @@ def test_without_a_database_there_is_no_state(run: Any, tracker: str) -> None:
     ran = run("state", tracker)
     assert ran.code == 1
     assert "there is no such database yet [tracker.duckdb]" in ran.err
+
+
+# ---- partitions ------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def by_day(sample_api: SampleApi, tmp_path: Path) -> str:
+    """The file of a configuration with days, fixed keys, and keys that come and go."""
+    config = demo_config(sample_api.url, by_day=True)
+    issues = {"path": "repositories/{partition.key}/issues", "paginator": "header_link"}
+    of_keys = [
+        {"name": "some", "partitions": {"type": "static", "keys": ["anvil", "bellows"]}, "endpoint": issues},
+        {"name": "any", "partitions": {"type": "dynamic", "name": "repository"}, "endpoint": issues},
+    ]
+    config["resources"] = [config["resources"][0], config["resources"][-1], *of_keys]
+    (tmp_path / "tracker.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    return "tracker.yaml"
+
+
+def test_windows_are_loaded_once_and_keys_every_time(run: Any, by_day: str, sample_api: SampleApi) -> None:
+    first, second = run("run", by_day), run("run", by_day)
+    assert (first.code, second.code) == (0, 0)
+    assert {name: row["result"] for name, row in first.table.items()} == dict.fromkeys(first.table, "loaded")
+    events = sample_api.tracker.counts()["events"]
+    assert (first.table["activity"]["rows"], first.table["activity"]["requests"]) == (str(events), "31")
+    assert (second.table["activity"]["requests"], second.table["some"]["requests"]) == ("0", "3")
+    told = "no partition is due; --partition loads one by its key"
+    assert second.err.splitlines() == [f"activity: {told}", f"any: {told}"]
+    assert rows("SELECT DISTINCT _restapi_partition FROM public.some ORDER BY 1") == [("anvil",), ("bellows",)]
+
+
+def test_a_partition_that_was_reset_is_due_again(run: Any, by_day: str) -> None:
+    run("run", by_day, "--select", "activity")
+    for day in ("2024-01-08", "2024-01-10", "2024-01-11"):
+        assert "1 load forgotten" in run("state", by_day, "reset", "activity", "--partition", day).err
+    assert run("run", by_day, "--select", "activity").table["activity"]["requests"] == "3"
+
+
+def test_partitions_are_named_by_a_key_or_by_two(run: Any, by_day: str) -> None:
+    week = run("run", by_day, "--select", "activity", "--partition", "2024-01-08...2024-01-14")
+    assert week.table["activity"]["requests"] == "7"
+    assert rows("SELECT count(DISTINCT _restapi_partition) FROM public.activity") == [(7,)]
+    one = run("run", by_day, "--select", "any", "--partition", "keel")
+    assert (one.code, one.table["any"]["requests"]) == (0, "1")
+    wrong = run("run", by_day, "--select", "activity", "--partition", "2023-12-31")
+    assert (wrong.code, wrong.out) == (1, "")
+    assert "there is no partition '2023-12-31' [resource activity]\nThere are 2024-01-01 to 2024-01-31." in wrong.err
+    assert (
+        "needs a resource with `partitions`" in run("run", by_day, "--select", "repositories", "--partition", "x").err
+    )
