@@ -55,6 +55,7 @@ class Reply:
     cut: int | None = None  # so many bytes of the body, then the connection breaks
     drop: bool = False  # the connection breaks before the first byte
     hang: float = 0.0  # seconds between the first and the second half of the body
+    drip: float = 0.0  # seconds between each byte and the next
 
     def payload(self) -> bytes:
         data = self.body if isinstance(self.body, bytes) else None
@@ -191,11 +192,12 @@ def _handler(api: Api) -> type[BaseHTTPRequestHandler]:
         def send_payload(self, reply: Reply, payload: bytes) -> None:
             data = payload if reply.cut is None else payload[: reply.cut]
             half = len(data) // 2 if reply.hang else len(data)
-            for part in filter(None, (data[:half], data[half:])):
+            parts = [data[:half], data[half:]] if not reply.drip else [data[n : n + 1] for n in range(len(data))]
+            for part in filter(None, parts):
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part) if reply.chunked else part)
-                if reply.hang and part is not data[half:]:
+                if (reply.hang and part is not data[half:]) or reply.drip:
                     self.wfile.flush()
-                    time.sleep(reply.hang)
+                    time.sleep(reply.hang or reply.drip)
             if reply.cut is not None:
                 self.abort()
             elif reply.chunked:

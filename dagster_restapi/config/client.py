@@ -58,7 +58,7 @@ class RateLimitConfig(Settings):
     per: Duration = 1.0
     """The length of the window."""
     name: str | None = None
-    """Clients with the same name share one budget; without it, those with the same host and the same limit do."""
+    """Clients with the same name and the same limit share one budget; without it, those with the same host do."""
     shared: bool = True
     """Whether other processes of this user on this machine count too (through a small file in the temporary folder)."""
 

@@ -13,9 +13,9 @@ from pydantic import AliasChoices, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from dagster_restapi.config.foreign import FOREIGN
 from dagster_restapi.config.placeholders import nearest
 from dagster_restapi.config.settings import Settings
-from dagster_restapi.config.unbuilt import FOREIGN
 from dagster_restapi.errors import ConfigError
 
 Key = str | int

@@ -14,7 +14,6 @@ from dagster_restapi.config.placeholders import nearest
 from dagster_restapi.config.resolve import Resolved, resolve
 from dagster_restapi.config.resource import PreviewConfig, ResourceConfig
 from dagster_restapi.config.table import SchemaContract, WriteDisposition
-from dagster_restapi.config.unbuilt import UNBUILT
 from dagster_restapi.model import Parent, Plan, TablePlan
 
 if TYPE_CHECKING:
@@ -226,9 +225,6 @@ def _keys(item: Resolved) -> Iterator[Mistake]:
 # ---- can it be run as it is ------------------------------------------------------------------------------------------
 def _ready(resolved: list[Resolved], client: ClientConfig, partitioned: bool) -> Iterator[Mistake]:
     for item in resolved:
-        for setting, reason in UNBUILT.items():
-            if getattr(item.settings, setting) is not None:
-                yield Mistake((*item.path, setting), reason)
         if not partitioned and item.settings.partitions is None:
             for use in item.uses:
                 if use.placeholder.kind == "partition":

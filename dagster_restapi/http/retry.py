@@ -124,6 +124,11 @@ class Attempts:
         self._repeatable = policy.idempotent or method in REPEATABLE
 
     @property
+    def deadline(self) -> float:
+        """When the whole time for the request is over, by time.monotonic()."""
+        return self._started + self.policy.total
+
+    @property
     def seconds(self) -> float:
         """Since the first try."""
         return time.monotonic() - self._started

@@ -174,7 +174,7 @@ class Session:
             if not hop.bare:
                 self._take_turn()
             self._check_stop()
-            reply = self._wire.exchange(hop, auth, where)
+            reply = self._wire.exchange(hop, auth, where, attempts.deadline)
             self._check_stop()
             if isinstance(reply, Fault):
                 self._again(reply, None, attempts, hop, where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 import weakref
 import zlib
 from typing import Any
@@ -16,7 +17,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from dagster_restapi.http.faults import Fault
 
 CONNECTIONS = 64  # kept alive per host: as many as a step has threads
-_CHUNK = 2**20
+_CHUNK = 2**18
 _FEED = 2**14  # bytes for the decompressor at a time: it copies what lies behind each member of a gzip body
 _GZIP = b"\x1f\x8b"
 
@@ -86,12 +87,13 @@ class PlainSession(requests.Session):
         return None
 
 
-def read_body(response: requests.Response, limit: int) -> tuple[bytes, int] | Fault:
+def read_body(response: requests.Response, limit: int, deadline: float) -> tuple[bytes, int] | Fault:
     """The whole body, decompressed, and its length on the wire.
 
     Args:
         response: Sent with `stream=True`.
         limit: Bytes that are accepted, on the wire and after decompression.
+        deadline: By time.monotonic(). A body that comes in drops never times out: this ends it.
 
     Raises:
         urllib3.exceptions.HTTPError, OSError: The connection broke, or the body is shorter than announced.
@@ -104,19 +106,22 @@ def read_body(response: requests.Response, limit: int) -> tuple[bytes, int] | Fa
     length = int(announced) if announced.isdigit() and response.request.method != "HEAD" else None
     if length is not None and length > limit:
         return _too_large(limit)
-    if length is not None:
-        data = raw.read(decode_content=False)
-        if len(data) < length and response.status_code not in (204, 304):
-            raise urllib3.exceptions.IncompleteRead(len(data), length - len(data))
-    else:
-        chunks: list[bytes] = []
-        size = 0
-        while chunk := raw.read(_CHUNK, decode_content=False):
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                return _too_large(limit)
-        data = b"".join(chunks)
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := raw.read1(_CHUNK, decode_content=False):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            return _too_large(limit)
+        if time.monotonic() > deadline:
+            return Fault(
+                f"the body was not whole when the time for the request was over ({size:,} bytes had come)",
+                "The server sends in drops: ask for smaller pages, or raise `retry: {total}`.",
+                transient=False,
+            )
+    data = b"".join(chunks)
+    if length is not None and size < length and response.status_code not in (204, 304):
+        raise urllib3.exceptions.IncompleteRead(size, length - size)
     plain = _decompressed(data, response.headers.get("content-encoding", ""), limit)
     return plain if isinstance(plain, Fault) else (plain, len(data))
 

@@ -116,14 +116,14 @@ class Wire:
         jar: Any = self.http.cookies
         conceal(*(cookie.value for cookie in list(jar) if cookie.value))
 
-    def exchange(self, hop: Hop, auth: Credentials, where: str) -> Reply | Fault:
-        """Sends a request and follows its redirects.
+    def exchange(self, hop: Hop, auth: Credentials, where: str, deadline: float) -> Reply | Fault:
+        """Sends a request and follows its redirects. What has not come by the deadline (time.monotonic) is a fault.
 
         Raises:
             RequestError: The request cannot be made, or must not be sent where a redirect leads.
         """
         for _ in range(self._config.max_redirects + 1):
-            reply = self._tried(hop, auth)
+            reply = self._tried(hop, auth, deadline)
             if isinstance(reply, Fault) or reply.answer.status not in _REDIRECTS:
                 return reply
             location = reply.answer.headers.get("location")
@@ -165,7 +165,7 @@ class Wire:
             )
         return replace(onward, url=clean, trusted=False)
 
-    def _tried(self, hop: Hop, auth: Credentials) -> Reply | Fault:
+    def _tried(self, hop: Hop, auth: Credentials, deadline: float) -> Reply | Fault:
         """One request, one answer."""
         prepared, url, ticket = self._prepared(hop, auth)
         self._meter.count(requests=1)
@@ -173,7 +173,7 @@ class Wire:
         read: tuple[bytes, int] | Fault
         try:
             response = self._transmit(prepared, trusted=hop.trusted)
-            read = read_body(response, self._config.max_response_bytes)
+            read = read_body(response, self._config.max_response_bytes, deadline)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             read = connection_fault(error, str(origin_of(url)), self._timeout)
         if isinstance(read, Fault):

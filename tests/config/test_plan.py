@@ -8,7 +8,6 @@ import pytest
 from dagster_restapi.config.plan import plan
 from dagster_restapi.config.resource import PreviewConfig
 from dagster_restapi.config.source import RestApiConfig
-from dagster_restapi.config.unbuilt import UNBUILT
 from dagster_restapi.errors import ConfigError
 
 
@@ -139,19 +138,6 @@ def test_a_base_url_is_needed_unless_paths_have_their_own(plans):
     with pytest.raises(ConfigError, match=r"client\.base_url: is missing"):
         plan(RestApiConfig(resources=["a", "b"]))
     assert plan(RestApiConfig(resources=[{"name": "a", "endpoint": "https://x/y"}, {"name": "b", "rows": []}]))
-
-
-SAMPLES = {
-    "partitions": {"type": "daily", "start": "2024-01-01"},
-    "automation": "eager",
-    "freshness": "24h",
-}
-
-
-@pytest.mark.parametrize("setting", sorted(UNBUILT))
-def test_what_is_not_built_is_refused_and_not_ignored(plans, setting):
-    with pytest.raises(ConfigError, match=rf"resources\[0\]\.{setting}: .*not built"):
-        plans({"name": "a", setting: SAMPLES[setting]})
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,17 @@ def test_a_timeout_in_the_middle_of_the_body_is_tried_again(api: Any, connect: C
     assert get(connect(timeout=0.2)) == [2]
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_comes_in_drops_ends_with_the_time_of_the_request(
+    api: Any, connect: Connect, chunked: bool
+) -> None:
+    api.route("/items", api.Reply(b" " * 1000, drip=0.05, chunked=chunked))
+    started = time.monotonic()
+    with pytest.raises(RequestError, match=r"was not whole when the time .*\n.*sends in drops"):
+        get(connect(timeout=1, retry={"total": "500ms"}))
+    assert time.monotonic() - started < 2
+
+
 def test_a_post_is_not_sent_twice(api: Any, connect: Connect) -> None:
     api.replies("/items", (500, {}), [1])
     session = connect()

@@ -1,9 +1,6 @@
-"""What is refused on purpose, and why: settings that are not built yet, and keys of dlt's that have no meaning here."""
+"""Keys of dlt's that have no meaning here, and what to do instead: they are refused, never ignored."""
 
 from __future__ import annotations
-
-UNBUILT: dict[str, str] = {  # settings of a resource; delete a line when the thing is built
-}
 
 FOREIGN: dict[str, str] = {  # `Model.key` or `key=value`: the hint that a user gets
     "ResourceSettings.file_format": "There are no load files here: rows go into DuckDB directly. Remove it.",
