@@ -22,7 +22,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV DAGSTER_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui ui-test test test-duckdb-lts kill big-spool bench lint format types check lock clean
+.PHONY: help demo ui ui-test test test-duckdb-lts kill big-spool bench differential lint format types check lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ big-spool: $(VENV)/.runtime ## Load a spool much larger than DuckDB's memory lim
 
 bench: $(VENV)/.runtime ## Measure speed and memory, against dlt and a script written by hand; write docs/performance.md
 	@$(RUN) benchmarks $(BENCH_ARGS)
+
+differential: $(VENV)/.development ## Run the same configurations with dlt and compare requests, tables, types, values
+	@$(RUN) pytest -m differential tests/differential $(PYTEST_ARGS)
 
 lint: $(VENV)/.development ## Check style and format
 	@$(RUN) ruff check . && $(RUN) ruff format --check .

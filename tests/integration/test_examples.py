@@ -13,6 +13,8 @@ import dagster as dg
 import duckdb
 import pytest
 
+from dagster_restapi import RestApiConfig
+
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 Run = Callable[..., dict[str, dict[str, Any]]]
 
@@ -34,16 +36,15 @@ def fetch_pages(url: str, token: str = "") -> list[Any]:
     return records
 
 
-def load(name: str) -> dg.Definitions:
-    """The definitions of an example, as its environment is at this moment."""
+def load(name: str) -> Any:
+    """The module of an example, as its environment is at this moment."""
     spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    definitions = module.defs
-    assert isinstance(definitions, dg.Definitions)
-    return definitions
+    assert isinstance(module.defs, dg.Definitions)
+    return module
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
         def materialize(name: str, *assets: str, **environment: str) -> dict[str, dict[str, Any]]:
             for variable, value in environment.items():
                 monkeypatch.setenv(variable, value)
-            job = load(name).resolve_implicit_global_asset_job_def()
+            job = load(name).defs.resolve_implicit_global_asset_job_def()
             selection = [dg.AssetKey(asset) for asset in assets] or None
             result = job.execute_in_process(instance=instance, asset_selection=selection)
             return {
@@ -97,6 +98,18 @@ def served_issues(server: str, repository: str, token: str = "") -> tuple[set[An
     fields = ("number", "title", "state", "user", "comments", "body", "updated_at")
     issues = {tuple(r[name]["login"] if name == "user" else r[name] for name in fields) for r in records}
     return issues, {(r["number"], label["name"], at) for r in records for at, label in enumerate(r["labels"])}
+
+
+def test_the_yaml_example_is_the_github_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", "a-canary-token")
+    for name in ("REPO", "STATE", "SINCE", "PER_PAGE", "API_URL"):
+        monkeypatch.delenv(f"GITHUB_{name}", raising=False)
+    written, read = RestApiConfig(**load("github").config), RestApiConfig.from_yaml(EXAMPLES / "example.yaml")
+    assert (read.client, read.resource_defaults, read.resources) == (
+        written.client,
+        written.resource_defaults,
+        written.resources,
+    )
 
 
 def test_pokeapi_lists_are_whole_and_every_berry_has_its_details(
