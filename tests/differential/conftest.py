@@ -13,7 +13,6 @@ import dagster as dg
 import pytest
 from differential.scenario import Scenario
 
-from benchmarks.measure import REPOSITORY, peers
 from dagster_restapi import DuckDBRestApiIOManager, RestApiError, build_rest_api_definitions
 
 Load = Callable[[Scenario, int, str, Path], str | None]
@@ -31,7 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def load_with_dlt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
-    """dlt, in one process for all tests."""
+    """dlt, in one process for all tests; its environment is that of `make bench`."""
+    from benchmarks.measure import REPOSITORY, peers  # not where these tests are left out
+
     environment = {
         **os.environ,
         "PYTHONPATH": str(REPOSITORY / "tests"),

@@ -23,8 +23,7 @@ def paged(name: str, paginator: Any, answer: Answer, **more: Any) -> Scenario:
         name=f"paging_{name}",
         config=api({"name": "items", "endpoint": endpoint}, **more.pop("defaults", {})),
         serve=serve,
-        loads=1,
-        **more,
+        **{"loads": 1, **more},
     )
 
 
@@ -70,6 +69,25 @@ def offsets(total: bool = True, parameter: str = "offset", limit: str = "limit")
         return {"data": ROWS[begin : begin + size], **({"total": len(ROWS)} if total else {})}
 
     return answer
+
+
+def capped(request: Any, url: str) -> dict[str, Any]:
+    begin = number(request, "offset")
+    return {"data": ROWS[begin : begin + min(number(request, "limit"), 2)], "total": len(ROWS)}
+
+
+def without_total(request: Any, url: str) -> dict[str, Any]:
+    return {**offsets()(request, url), "total": None}
+
+
+def broken(request: Any, url: str) -> Any:
+    at = number(request, "at")
+    return {"error": "busy"} if at else {"data": PAGES[0], "next": f"{url}/items?at=1"}
+
+
+def gone(request: Any, url: str) -> Any:
+    at = number(request, "at")
+    return (410, {}) if at else {"data": PAGES[0], "next": f"{url}/items?at=1"}
 
 
 def body_offsets(request: Any, url: str) -> dict[str, Any]:
@@ -154,6 +172,20 @@ SCENARIOS = (
         body_offsets,
         endpoint={"method": "POST", "json": {}},
     ),
+    paged("offset_capped", {"type": "offset", "limit": 3}, capped),
+    paged("offset_null_total", {"type": "offset", "limit": 2}, without_total),
+    paged("data_missing_later", "json_link", broken, endpoint={"data_selector": "data"}),
+    paged(
+        "ignored_later",
+        "json_link",
+        gone,
+        loads=2,
+        endpoint={
+            "response_actions": [{"status_code": 410, "action": "ignore"}],
+            "params": {"since": "{incremental.start_value}"},
+            "incremental": {"cursor_path": "id", "initial_value": 0},
+        },
+    ),
     paged("page_number", {"type": "page_number"}, numbered(0)),
     paged("page_number_from_1", {"type": "page_number", "base_page": 1}, numbered(1)),
     paged("page_number_without_total", {"type": "page_number", "total_path": None}, numbered(0, total=False)),
@@ -191,6 +223,7 @@ SCENARIOS = (
     selected("by_dollar", {"id": 1, "rows": [{"id": 2}]}, "$"),
     selected("null", {"data": None}, "data"),
     selected("empty", {"data": []}, "data"),
+    selected("empty_body", (204, b"")),
     selected("missing", {"other": []}, "data"),
     selected("object_by_path", {"data": {"id": 1}}, "data"),
     selected("scalars_by_path", {"data": [1, 2]}, "data", keys={"items": ("value",)}),

@@ -82,9 +82,8 @@ def worded(method: str, path: str, query: Iterable[tuple[str, str]], body: bytes
 
 def unlike(dlt: list[str], here: list[str]) -> Iterator[str]:
     """Requests that only one side made, or made more often."""
-    for side, more in (("dlt", Counter(dlt) - Counter(here)), ("here", Counter(here) - Counter(dlt))):
+    for where, more in (("only in dlt", Counter(dlt) - Counter(here)), ("only here", Counter(here) - Counter(dlt))):
         for asked, times in sorted(more.items()):
-            where = "only in dlt" if side == "dlt" else "only here"
             yield f"request {where}: {asked}{f' ({times} times)' if times > 1 else ''}"
 
 
@@ -99,10 +98,12 @@ def found_in(scenario: Scenario, server: Any, folder: Path, dlt: Load, here: Loa
             asked.append(server.requests())
         if bool(errors[0]) != bool(errors[1]) or all(errors) != (number in scenario.refused):
             yield f"{number}: {errors[0] or 'success'} in dlt, {errors[1] or 'success'} here"
-        tables = (
+        tables = [
             read(folder / f"{side}.duckdb", dialect, scenario.keys, scenario.ranked)
             for side, dialect in (("dlt", DLT), ("here", HERE))
-        )
+        ]
+        if not any(errors) and not (any(tables) and any(asked)):
+            yield f"{number}: nothing was asked for, or nothing was loaded"
         for text in (*unlike(*asked), *differences(*tables)):
             yield f"{number}: {text}"
 
@@ -129,7 +130,7 @@ def test_both_sides_do_the_same_but_for_what_is_documented(
     declared = Counter(text for shown in DIFFERENCES.values() for text in shown.get(name, ()))
     new, gone = Counter(found) - declared, declared - Counter(found)
     assert not new | gone, "\n".join(
-        ["", *(f"not declared: {text}" for text in new), *(f"not found: {text}" for text in gone)]
+        ["", *(f"not declared: {text}" for text in new.elements()), *(f"not found: {text}" for text in gone.elements())]
     )
 
 
