@@ -38,7 +38,16 @@ ENTRIES = {
 }
 """Who takes part in what, in the order in which they take turns."""
 
-PREPARED_BY = {"dagster": "dagster", "multiprocess": "dagster", "plain": "plain", "by_hand": "by_hand"}
+PREPARED_BY = {
+    "dagster": "dagster",
+    "multiprocess": "dagster",
+    "plain": "plain",
+    "by_hand": "by_hand",
+    "empty": "empty",
+    "empty_multiprocess": "empty",
+}
+"""Who makes what a contender goes on from; an empty step, too, runs in a Dagster instance that has seen a run."""
+
 COUNTS = (10, 100, 1_000)
 LOCATIONS = {
     "ours": ("ours",),
