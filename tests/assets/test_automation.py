@@ -8,8 +8,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from dagster_restapi import build_rest_api_definitions
 from dagster_restapi.assets.automation import automation_condition, freshness_policy
 from dagster_restapi.config.source import RestApiConfig
+from dagster_restapi.demo import SampleApi
+from dagster_restapi.demo.config import demo_config
 from dagster_restapi.errors import ConfigError
 
 
@@ -63,3 +66,20 @@ def test_what_dagster_refuses_names_the_resource(settings: dict[str, Any], words
         build()
     assert words in str(caught.value)
     assert caught.value.__context__ is None
+
+
+def test_an_eager_child_follows_its_parent_and_no_other_does(sample_api: SampleApi) -> None:
+    config = demo_config(sample_api.url)
+    config["resources"][1]["automation"] = "eager"
+    definitions = build_rest_api_definitions(config, checks=False)
+
+    def requested(cursor: Any = None) -> Any:
+        return dg.evaluate_automation_conditions(definitions, instance=instance, cursor=cursor)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        before = requested()
+        instance.report_runless_asset_event(dg.AssetMaterialization("repositories"))
+        instance.report_runless_asset_event(dg.AssetMaterialization("users"))
+        after = requested(before.cursor)
+    assert (before.total_requested, after.total_requested) == (0, 1)
+    assert after.get_num_requested(dg.AssetKey("issues")) == 1
