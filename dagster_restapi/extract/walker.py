@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ from dagster_restapi.extract.steps import process, rows_of
 from dagster_restapi.http.session import Call, Session
 from dagster_restapi.http.walk import Walk
 from dagster_restapi.model import Parent, Plan, Slice
+from dagster_restapi.secrets import guard_logger
+
+_log = logging.getLogger("dagster_restapi.extract")
+guard_logger(_log.name)
 
 
 class Walker:
@@ -73,6 +78,8 @@ class Walker:
     def records(self, plan: Plan, slice_: Slice, *, max_pages: int | None = None) -> Iterator[dict[str, Any]]:
         """The records of a resource one after another, parents walked in memory; nothing is kept.
 
+        What a person should know of a page, such as that a rule cut the walk short, is logged as a warning.
+
         Args:
             max_pages: Pages of each walk at the most.
         """
@@ -84,6 +91,8 @@ class Walker:
         for row in self._parents(plan, slice_):
             range_ = Range.of(plan.endpoint.incremental, slice_, None, where) if plan.endpoint.incremental else None
             for answer in self.walk(plan, slice_, row, range_).pages(max_pages=max_pages):
+                for warning in answer.warnings:
+                    _log.warning("%s: %s", plan.name, warning)
                 records = process(answer.records, plan.steps, included(plan.parent, row), where)
                 yield from range_.keep(records) if range_ else records
                 if range_ and range_.finished:
