@@ -22,7 +22,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV DAGSTER_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui ui-test test test-duckdb-lts kill big-spool bench differential lint format types check lock clean
+.PHONY: help demo ui ui-test dg-test test test-duckdb-lts kill big-spool bench differential lint format types check lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ test: $(VENV)/.development ## Run the tests (PYTEST_ARGS="-k cursor" for some of
 
 ui-test: $(VENV)/.browser ## Drive the UI with Chromium (Debian: apt-get install chromium); pictures go to .demo/pictures
 	@UI_PICTURES=$(CURDIR)/.demo/pictures $(RUN) pytest -m browser tests/browser $(PYTEST_ARGS)
+
+dg-test: $(VENV)/.dg ## Try the component with the real dg command: list, scaffold, check, run
+	@$(RUN) pytest -m dg tests/assets $(PYTEST_ARGS)
 
 test-duckdb-lts: $(VENV)/duckdb-$(DUCKDB_LTS)/.installed ## Run the tests of the tables on DuckDB's LTS release
 	@export PYTHONPATH=$(dir $<) && \
@@ -70,7 +73,7 @@ check: ## Everything that must hold, as it runs for every change
 
 lock: $(VENV)/.development ## Choose the newest versions of all dependencies and pin them in constraints.txt
 	@$(PIP) install uv
-	@$(RUN) uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev --group build --group browser \
+	@$(RUN) uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev --group build --group browser --group dg \
 		--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
 		--output-file constraints.txt pyproject.toml
 
@@ -99,6 +102,11 @@ $(VENV)/.development: $(VENV)/.runtime
 $(VENV)/.browser: $(VENV)/.development
 	@echo "Installing what drives the browser (once) ..."
 	@$(PIP) install -c constraints.txt --group browser
+	@touch $@
+
+$(VENV)/.dg: $(VENV)/.development
+	@echo "Installing the command dg (once) ..."
+	@$(PIP) install -c constraints.txt --group dg
 	@touch $@
 
 $(VENV)/duckdb-$(DUCKDB_LTS)/.installed: $(VENV)/.development

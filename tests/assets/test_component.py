@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +240,7 @@ def test_what_is_wrong_between_the_parts_has_its_line_too(project: Project) -> N
 
 
 def test_the_schema_names_the_wrong_place_and_takes_templates_anywhere() -> None:
-    jsonschema = pytest.importorskip("jsonschema")
+    import jsonschema
     import yaml
 
     model = RestApiComponent.get_model_cls()
@@ -269,20 +269,22 @@ def test_the_schema_names_the_wrong_place_and_takes_templates_anywhere() -> None
     assert not [error.message for given in anywhere for error in validator.iter_errors(given)]
 
 
-@pytest.mark.slow
-def test_dg_lists_the_component_and_names_the_wrong_line(tmp_path: Path) -> None:
-    """With the real command, in a project as `dg` makes it."""
-    pytest.importorskip("dagster_dg_cli")
+@pytest.fixture
+def dg_command(tmp_path: Path) -> Callable[..., str]:
+    """The real command, in a project as `dg` makes it."""
+    pytest.importorskip("dagster_dg_cli", reason="make dg-test installs it")
     package = tmp_path / "src" / "shop"
-    (package / "defs" / "api").mkdir(parents=True)
+    (package / "defs").mkdir(parents=True)
     for folder in (package, package / "defs"):
         (folder / "__init__.py").touch()
+    load = "from pathlib import Path\nimport dagster as dg\n\n\n@dg.definitions\ndef defs():\n"
+    load += "    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)\n"
+    (package / "definitions.py").write_text(load)
     project = '[project]\nname = "shop"\nversion = "0"\n\n[tool.dg]\ndirectory_type = "project"\n\n'
     (tmp_path / "pyproject.toml").write_text(project + '[tool.dg.project]\nroot_module = "shop"\n')
-    (package / "defs" / "api" / "defs.yaml").write_text(HEAD + WRONG)
 
-    def dg_command(*arguments: str) -> str:
-        run = subprocess.run(
+    def run_dg(*arguments: str) -> str:
+        ran = subprocess.run(
             [sys.executable, "-m", "dagster_dg_cli.cli", *arguments],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(tmp_path / "src"), "NO_COLOR": "1"},
@@ -291,9 +293,16 @@ def test_dg_lists_the_component_and_names_the_wrong_line(tmp_path: Path) -> None
             timeout=120,
             check=False,
         )
-        return run.stdout + run.stderr
+        return ran.stdout + ran.stderr
 
-    assert "dagster_restapi.RestApiComponent" in dg_command("list", "components", "--json")
+    return run_dg
+
+
+@pytest.mark.dg
+def test_dg_names_the_wrong_line(dg_command: Callable[..., str], tmp_path: Path) -> None:
+    folder = tmp_path / "src" / "shop" / "defs" / "api"
+    folder.mkdir()
+    (folder / "defs.yaml").write_text(HEAD + WRONG)
     told = dg_command("check", "yaml")
     for line, place in [
         (5, "attributes.client.auth.tokn"),
@@ -302,6 +311,23 @@ def test_dg_lists_the_component_and_names_the_wrong_line(tmp_path: Path) -> None
         (11, "attributes.resources.1.endpoint.incremental.cursor_pth"),
     ]:
         assert f"defs.yaml:{line} - dagster_restapi.RestApiComponent {place} " in told, told
+
+
+@pytest.mark.dg
+def test_dg_lists_scaffolds_checks_and_runs_the_component(
+    dg_command: Callable[..., str], tmp_path: Path, replay: Any
+) -> None:
+    assert "dagster_restapi.RestApiComponent" in dg_command("list", "components", "--json")
+    assert "resource_defaults" in dg_command("utils", "inspect-component", "dagster_restapi.RestApiComponent")
+    dg_command("scaffold", "defs", "dagster_restapi.RestApiComponent", "github")
+    file = tmp_path / "src" / "shop" / "defs" / "github" / "defs.yaml"
+    file.write_text(file.read_text().replace("https://pokeapi.co/", f"{replay()}/"))
+    assert "validated successfully" in dg_command("check", "yaml")
+    assert "loaded successfully" in dg_command("check", "defs")
+    assert '"github/berry_details"' in dg_command("list", "defs", "--json")
+    ran = dg_command("launch", "--assets", "*")
+    assert "RUN_SUCCESS" in ran, ran
+    assert (tmp_path / "github.duckdb").exists()
 
 
 # ---- secrets ---------------------------------------------------------------------------------------------------------
