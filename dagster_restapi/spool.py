@@ -273,9 +273,11 @@ class Spool:
     def _append(self, entry: dict[str, Any]) -> None:
         """Adds one line to the journal; the caller holds the mutex, or is alone."""
         assert self._journal is not None, "the spool is closed"
+        length = os.fstat(self._journal.fileno()).st_size
         try:
-            self._journal.write(msgspec.json.encode(entry) + b"\n")
+            _write(self._journal, msgspec.json.encode(entry) + b"\n")
         except OSError as error:
+            os.ftruncate(self._journal.fileno(), length)  # a torn line would spoil the next one
             raise disk_fault(error, self.directory) from None
 
     def note(self, **facts: Any) -> None:
@@ -421,7 +423,7 @@ class Writer:
             if self._file is None:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
                 self._file = open(os.open(self._spool.directory / self._name, flags, 0o600), "ab", buffering=0)
-            self._file.write(block)
+            _write(self._file, block)
         except OSError as error:
             raise disk_fault(error, self._spool.directory) from None
         self._size += len(block)
@@ -455,6 +457,13 @@ class Writer:
         if self._file:
             self._file.close()
             self._file = None
+
+
+def _write(file: IO[bytes], data: bytes) -> None:
+    """Writes all of it: an unbuffered file on a disk that is about to be full takes a part, and says so only once."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def disk_fault(error: OSError, directory: Path) -> SpoolError:

@@ -269,12 +269,24 @@ def record_of(
         else:
             newest_of_each = "QUALIFY row_number() OVER (PARTITION BY partition ORDER BY sequence DESC) = 1"
             newest_ones = _rows(connection, space, f"{chosen} {newest_of_each}", values)
+        # An older version did not write of which root run a load is: it is of none that goes on now.
+        of_others = "root_run_id IS DISTINCT FROM ?" if _has(connection, space, "root_run_id") else "? IS NOT NULL"
         before = connection.execute(
             f"SELECT partition, arg_max(load_id, sequence) FROM {space.table(LOADS)} "
-            f"WHERE {chosen} AND root_run_id IS DISTINCT FROM ? GROUP BY partition",
+            f"WHERE {chosen} AND {of_others} GROUP BY partition",
             [*values, root_run_id],
         ).fetchall()
         return Record(has_table, {row.partition: row for row in newest_ones}, dict(before), last)
+
+
+def _has(connection: duckdb.DuckDBPyConnection, space: Space, column: str) -> bool:
+    """Whether the ledger has a column: only the next load brings an older one to this format."""
+    row = connection.execute(
+        "SELECT count(*) FROM duckdb_columns() "
+        "WHERE database_name = ? AND schema_name = ? AND table_name = ? AND column_name = ?",
+        [space.catalog, space.schema, LOADS, column],
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def find_load(target: Target, load_id: str) -> LedgerRow | None:

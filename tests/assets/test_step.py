@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 
 from dagster_restapi import DuckDBRestApiIOManager, build_rest_api_definitions
@@ -336,3 +337,20 @@ def test_a_table_without_its_ledger_row_is_rebuilt_not_doubled(house: Any) -> No
         connection.execute("DELETE FROM tracker._restapi_loads")
     told = house.load("events")
     assert told["dagster/row_count"] == len(house.api.tracker.listing("events"))
+
+
+def test_a_database_of_an_older_version_is_gone_on_from_in_a_new_instance(house: Any) -> None:
+    cursor = house.load("events")["cursor"]
+    with duckdb.connect(str(house.database)) as connection:
+        for column in ("root_run_id", "wipe", "data_version", "layout"):
+            connection.execute(f"ALTER TABLE tracker._restapi_loads DROP COLUMN {column}")
+        connection.execute("UPDATE tracker._restapi_loads SET format_version = 0, tell = NULL")
+    house.api.tracker.touch("issues", 1, {"title": "edited"})
+    with dg.DagsterInstance.ephemeral() as other:
+        told = house.load("events", instance=other)
+        assert (told["cursor_source"], told["cursor_before"]) == ("ledger", cursor)
+        assert house.load("events", instance=other)["cursor_source"] == "metadata"
+    assert house.query("SELECT id FROM tracker.events ORDER BY id") == [
+        (row["id"],) for row in house.api.tracker.listing("events")
+    ]
+    assert house.query("SELECT format_version FROM tracker._restapi_loads ORDER BY sequence") == [(0,), (1,), (1,)]

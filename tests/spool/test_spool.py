@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import stat
 from pathlib import Path
 
@@ -120,6 +122,29 @@ def test_a_read_only_folder_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(SpoolError, match="cannot be written"):
         Spool.open(tmp_path / "file", "slice")
+
+
+def test_a_disk_that_fills_up_in_the_midst_of_a_line_spoils_nothing(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with Spool.open(tmp_path, "slice") as spool:
+        writer = spool.writer(0)
+        writer.write([{"id": 1}])
+        writer.commit("state", {})
+        journal = (tmp_path / "slice" / "journal").stat().st_size
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (journal + 20, before[1]))  # the kernel writes 20 bytes of it
+            with pytest.raises(SpoolError, match="Free some space"):
+                spool.note(long="x" * 1_000)
+            with pytest.raises(SpoolError, match="Free some space"):
+                writer.write([{"id": "x" * 1_000}])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, handler)
+        spool.note(later=1)
+    with Spool.open(tmp_path, "slice") as spool:
+        assert spool.notes == {"later": 1}
+        assert without_hash(spool) == [{"id": 1}]
 
 
 def test_old_spools_that_nobody_uses_are_swept(tmp_path: Path) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
+import signal
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dagster_restapi.errors import TableError
+from dagster_restapi.errors import SpoolError, TableError
 from dagster_restapi.model import TablePlan
 from dagster_restapi.tables.target import Target
 
@@ -21,8 +25,6 @@ PLAN = TablePlan(resource="t", table="t", disposition="merge", primary_key=("id"
 @contextmanager
 def no_file_larger_than(size: int) -> Iterator[None]:
     """Stands for a full disk: the kernel refuses to let any file of this process grow further."""
-    import signal
-
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
@@ -44,12 +46,78 @@ def test_a_full_disk_leaves_the_table_as_it_was(loads: Any) -> None:
     assert len(loads.rows("t", "id")) == 6000
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_is_a_clear_error(tmp_path: Any) -> None:
-    folder = tmp_path / "locked"
-    folder.mkdir(mode=0o500)
-    with pytest.raises(TableError, match="cannot be opened"), Target(str(folder / "t.duckdb")).write():
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 6 MB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full_leaves_the_table_as_it_was(
+    small_disk: Path, tmp_path: Path, make_loader: Any
+) -> None:
+    loads = make_loader(tmp_path, Target(str(small_disk / "t.duckdb"), schema="s", memory_limit="256MB"))
+    loads(PLAN, [{"id": 1, "v": "old"}])
+    records = [{"id": number, "v": os.urandom(2_000).hex()} for number in range(3_000)]
+    with pytest.raises(TableError, match="Free some space"):
+        loads(PLAN, records)
+    assert loads.rows("t", "id, v") == [(1, "old")]
+    full = make_loader(small_disk, Target(str(tmp_path / "t.duckdb"), schema="s"))
+    with pytest.raises(SpoolError, match="Free some space"):
+        full(PLAN, records)
+    shutil.rmtree(small_disk / "spools")
+    loads(PLAN, records[:20])
+    assert len(loads.rows("t", "id")) == 20
+
+
+@pytest.fixture
+def shelf() -> Iterator[Path]:
+    """A folder that everybody may enter: pytest's own are for their owner alone."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Root may write everywhere; whoever runs the tests as root becomes somebody else meanwhile."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+def test_what_cannot_be_written_is_a_clear_error_and_the_table_is_left(shelf: Path, make_loader: Any) -> None:
+    data, spools = shelf / "data", shelf / "spools"
+    data.mkdir()
+    spools.mkdir()
+    loads = make_loader(shelf, Target(str(data / "t.duckdb"), schema="s"))
+    loads(PLAN, [{"id": 1, "v": "old"}])
+    (data / "t.duckdb").chmod(0o444)
+    data.chmod(0o555)
+    spools.chmod(0o777)
+    with pytest.raises(TableError, match="can be written"), nobody():
+        loads(PLAN, [{"id": 1, "v": "new"}])
+    with pytest.raises(TableError, match="can be written"), nobody(), Target(str(data / "new.duckdb")).write():
         pass
+    spools.chmod(0o555)
+    with pytest.raises(SpoolError, match="spool cannot be written"), nobody():
+        loads(PLAN, [{"id": 1, "v": "new"}])
+    with nobody():
+        assert loads.rows("t", "id, v") == [(1, "old")]
+    data.chmod(0o755)
+    (data / "t.duckdb").chmod(0o644)
 
 
 def test_a_missing_folder_is_a_clear_error(tmp_path: Any) -> None:

@@ -1,44 +1,14 @@
-"""Many processes and threads load one file at once: all succeed, exactly."""
+"""Many threads load one file at once: all succeed, exactly. Processes and Dagster's executor: tests/kill."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from dagster_restapi.errors import LedgerConflict
 from dagster_restapi.model import LoadResult, TablePlan
-from dagster_restapi.tables.read import read_table, row_count
-from dagster_restapi.tables.target import Target
-
-PROCESS = Path(__file__).with_name("process.py")
-PROCESSES = int(os.environ.get("RESTAPI_PROCESSES", "6"))
-
-
-def test_processes_load_partitions_of_one_table_while_another_reads(tmp_path: Path) -> None:
-    database = str(tmp_path / "t.duckdb")
-    workers = []
-    for number in range(PROCESSES):
-        records = [{"id": row, f"only_{number}": row, "l": [row]} for row in range(100 + number)]
-        job = {"name": f"p{number}", "records": records, "plan": {}, "partition": f"p{number}", "replace": True}
-        command = [sys.executable, str(PROCESS), str(tmp_path / "spools"), database, json.dumps(job)]
-        workers.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
-    target = Target(database, schema="s", lock_timeout=60)
-    seen = 0
-    while any(worker.poll() is None for worker in workers):
-        seen = max(seen, row_count(target, "t"))
-    for worker in workers:
-        _, errors = worker.communicate()
-        assert worker.returncode == 0, errors.decode()
-    with target.read() as connection:
-        name = target.space(connection).table("t")
-        found = connection.execute(f"SELECT _restapi_partition, count(*) FROM {name} GROUP BY ALL").fetchall()
-    assert dict(found) == {f"p{number}": 100 + number for number in range(PROCESSES)}
-    assert seen <= sum(100 + number for number in range(PROCESSES))
+from dagster_restapi.tables.read import read_table
 
 
 def test_threads_of_one_process_take_turns(loads: Any, tmp_path: Path, make_loader: Any) -> None:
