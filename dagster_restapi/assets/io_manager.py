@@ -50,7 +50,10 @@ class DuckDBRestApiIOManager(DuckDBIOManager):
     lock_timeout: float = Field(
         default=120.0, gt=0, description="Seconds to wait while another process has the database file open."
     )
-    memory_limit: str = Field(default="128MB", description="DuckDB's memory limit for each connection.")
+    memory_limit: str = Field(
+        default="160MB",
+        description="DuckDB's memory limit for each connection; it has a thread for every 64 MiB of it.",
+    )
     spool_dir: str | None = Field(
         default=None,
         description="Where records lie until they are loaded, on a local disk. By default beside the database file, "

@@ -28,6 +28,8 @@ _BUSY = re.compile(
     r"Could not set lock|different configuration|already attached|being used by another|conflicting", re.I
 )
 _FIRST_NEWS, _NEWS_EVERY = 1.0, 15.0  # seconds of waiting before a log line, and between two
+_SIZE = re.compile(r"\s*(?P<number>\d+(\.\d+)?)\s*(?P<prefix>[KMGT]?)(?P<binary>i?)B?\s*", re.I)
+_MEMORY_OF_THREAD = 64 * 2**20
 _LEFT_OVER = 86_400.0  # seconds after which a temporary folder that nobody writes is what a kill has left
 
 _logger = logging.getLogger(__name__)
@@ -75,7 +77,7 @@ class Target:
 
     database: str
     schema: str = "main"
-    memory_limit: str = "128MB"
+    memory_limit: str = "160MB"
     lock_timeout: float = 120.0
     config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -239,7 +241,7 @@ class Target:
         engine.execute(f"DETACH {_CATALOG}")
 
     def _config(self) -> dict[str, Any]:
-        return {"memory_limit": self.memory_limit, **self.config}
+        return {"memory_limit": self.memory_limit, **_threads(self.memory_limit), **self.config}
 
     def _patiently(
         self, opening: Callable[[], duckdb.DuckDBPyConnection], deadline: float, log: Log
@@ -268,6 +270,16 @@ class Target:
                 news = now + _NEWS_EVERY
             time.sleep(min(pause * random.uniform(0.5, 1.5), max(0.0, deadline - now)))
             pause = min(pause * 1.5, 0.4)
+
+
+def _threads(memory_limit: str) -> dict[str, int]:
+    """As many threads as the memory is enough for: each one that reads JSON holds up to two buffers of 32 MB."""
+    match = _SIZE.fullmatch(memory_limit)
+    if match is None:  # a share of the machine's memory
+        return {}
+    power = "KMGT".index(match["prefix"].upper()) + 1 if match["prefix"] else 0
+    size = float(match["number"]) * (1024 if match["binary"] else 1000) ** power
+    return {"threads": max(1, min(os.cpu_count() or 1, int(size // _MEMORY_OF_THREAD)))}
 
 
 def _sweep(database: Path) -> None:

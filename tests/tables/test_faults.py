@@ -132,8 +132,11 @@ def test_the_error_of_a_failed_load_leaves_no_scratch_file(loads: Any) -> None:
 
 
 @pytest.mark.parametrize("pages", [1, 3, 50])
-def test_records_in_many_small_files_fit_into_the_default_memory(make_loader: Any, tmp_path: Path, pages: int) -> None:
+def test_records_in_many_small_files_fit_into_the_default_memory(
+    make_loader: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
     """DuckDB holds buffers of 32 MB, and of several files at a time: a limit that is too small fails now and then."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
     loads = make_loader(tmp_path, Target(str(tmp_path / "t.duckdb"), schema="s"))
     for number in range(6):
         loads(TablePlan(resource="t", table=f"t{number}"), [{"id": row} for row in range(500)], pages=pages)

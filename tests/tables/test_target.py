@@ -56,6 +56,19 @@ def test_what_does_not_fit_into_memory_lies_beside_the_database_and_goes_away(tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.duckdb"]
 
 
+@pytest.mark.parametrize(
+    ("limit", "threads"), [("60MB", 1), ("128MB", 1), ("160MB", 2), ("512 MB", 7), ("1GiB", 16), ("0.5gb", 7)]
+)
+def test_there_are_as_many_threads_as_the_memory_is_enough_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, threads: int
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    with Target(str(tmp_path / "t.duckdb"), memory_limit=limit).write() as connection:
+        assert connection.execute("SELECT current_setting('threads')").fetchall() == [(threads,)]
+    with Target(str(tmp_path / "t.duckdb"), memory_limit=limit, config={"threads": 3}).write() as connection:
+        assert connection.execute("SELECT current_setting('threads')").fetchall() == [(3,)]
+
+
 def test_temporary_folders_of_killed_processes_go_away_after_a_day(tmp_path: Path) -> None:
     target = Target(str(tmp_path / "t.duckdb"))
     for name in ("t.duckdb.1-aaaaaaaa.tmp", "t.duckdb.2-bbbbbbbb.tmp", "t.duckdb.tmp", "t.duckdb.mine.tmp"):
