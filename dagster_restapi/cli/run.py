@@ -94,7 +94,7 @@ def run(config: RestApiConfig, wishes: Wishes, output: Output) -> int:
                 )
         for name in names:
             if not any(name in turn.names for turn in planned):
-                screen.done(name, Loaded.nothing(), 0.0)
+                screen.not_due(name)
                 output.note(f"{name}: no partition is due; --partition loads one by its key")
     return screen.finish()
 

@@ -34,11 +34,6 @@ class Loaded:
     requests: int
     cursor: str
 
-    @classmethod
-    def nothing(cls) -> Loaded:
-        """All partitions were loaded before."""
-        return cls(None, 0, 0, 0, 0, "")
-
 
 class Screen:
     """Shows a run over the named resources.
@@ -93,6 +88,10 @@ class Screen:
         """The resource is in its tables."""
         changes = (loaded.inserted, loaded.updated, loaded.deleted)
         self._end(name, "loaded", loaded.rows, *changes, loaded.requests, loaded.cursor, f"{seconds:.1f}")
+
+    def not_due(self, name: str) -> None:
+        """All partitions of the resource were loaded before, or it has none."""
+        self._end(name, "not due", *[None] * 7)
 
     def failed(self, name: str, error: str, seconds: float) -> None:
         """The resource was not loaded: its tables are as they were."""
