@@ -25,7 +25,7 @@ from dagster_restapi.spool import Spool
 from dagster_restapi.tables.load import load, read_back, root_exists, staging
 from dagster_restapi.tables.parents import copy_parent_rows
 from dagster_restapi.tables.stage import Staged
-from dagster_restapi.tables.target import Target
+from dagster_restapi.tables.target import Target, Turns
 
 if TYPE_CHECKING:
     from dagster_restapi.assets.step import Step
@@ -161,7 +161,11 @@ class Haul:
                 tell=self._step.say,
                 stop=self._stop,
             ).run()
-            with staging(self._step.target, self._plan.table, slice_, spool) as staged:
+            target = self._step.target
+            with (
+                staging(target, self._plan.table, slice_, spool) as staged,
+                target.turns(staged.engine, self._step.say) as turns,
+            ):
                 for number, part in due:
                     if not slice_.stretch:
                         yield self._load(part, spool, fetched, staged)
@@ -169,10 +173,10 @@ class Haul:
                     own = staged.only(number)
                     name = f"{spool.load_id}-{number:04d}"
                     share = replace(fetched, load_id=name, rows=own.rows[()] + own.twins)
-                    yield self._load(part, spool, share, own)
+                    yield self._load(part, spool, share, own, turns)
             spool.remove()
 
-    def _load(self, part: Part, spool: Spool, fetched: Fetched, staged: Staged) -> Loaded:
+    def _load(self, part: Part, spool: Spool, fetched: Fetched, staged: Staged, turns: Turns | None = None) -> Loaded:
         standing = self._standings[part.key]
         result = load(
             self._step.target,
@@ -185,6 +189,7 @@ class Haul:
             replace=standing.rebuild or self._replaces_partition,
             remove_load=self._repeated(standing),
             staged=staged,
+            turns=turns,
             log=self._step.say,
         )
         return Loaded(part, standing, fetched, result, len(self._parts))

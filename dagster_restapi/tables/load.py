@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from dagster_restapi.tables.shape import Path as KeyPath
 from dagster_restapi.tables.shape import column_name, key_path
 from dagster_restapi.tables.sql import Space
 from dagster_restapi.tables.stage import Staged, stage
-from dagster_restapi.tables.target import Log, Target
+from dagster_restapi.tables.target import Log, Target, Turns
 from dagster_restapi.tables.types import plain
 from dagster_restapi.tables.write import Counts, Job, write
 
@@ -45,6 +45,7 @@ def load(
     remove_load: str | None = None,
     notes: Mapping[str, Any] | None = None,
     staged: Staged | None = None,
+    turns: Turns | None = None,
     log: Log = _logger.info,
 ) -> LoadResult:
     """Brings a spool into its tables, wholly or not at all.
@@ -59,6 +60,7 @@ def load(
         remove_load: A load of which no event tells: its rows are removed first.
         notes: JSON that the ledger keeps in `tell["notes"]`.
         staged: The part of one partition, of a spool that is for several; `fetched.load_id` is the part's own.
+        turns: Of the target, for several loads one after another.
         log: Takes a line about waiting for the file.
 
     Raises:
@@ -69,9 +71,9 @@ def load(
     """
     request = _Request(target, plan, slice_, spool, fetched, cursor, expected, replace, remove_load, notes or {})
     if staged is not None:
-        return _load(request, staged, log)
+        return _load(request, staged, turns.turn() if turns else target.write(engine=staged.engine, log=log))
     with staging(target, plan, slice_, spool) as whole:
-        return _load(request, whole, log)
+        return _load(request, whole, target.write(engine=whole.engine, log=log))
 
 
 @contextmanager
@@ -129,11 +131,11 @@ class _Request:
         return Cursor(value=fetched.cursor_value, kind=fetched.cursor_kind, load_id=self.load_id)
 
 
-def _load(request: _Request, staged: Staged, log: Log) -> LoadResult:
+def _load(request: _Request, staged: Staged, opened: AbstractContextManager[duckdb.DuckDBPyConnection]) -> LoadResult:
     asked = time.monotonic()
     fault = ""
     try:
-        with request.target.write(engine=staged.engine, log=log) as connection:
+        with opened as connection:
             locked = time.monotonic()
             result = _transact(connection, request, staged, waited=locked - asked)
             result = _with_seconds(result, locked)

@@ -8,10 +8,11 @@ import random
 import re
 import secrets
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +28,7 @@ _HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)(?: by user 
 _BUSY = re.compile(
     r"Could not set lock|different configuration|already attached|being used by another|conflicting", re.I
 )
+_HELD = 0.3  # seconds for which short transactions share the open file
 _FIRST_NEWS, _NEWS_EVERY = 1.0, 15.0  # seconds of waiting before a log line, and between two
 _SIZE = re.compile(r"\s*(?P<number>\d+(\.\d+)?)\s*(?P<prefix>[KMGT]?)(?P<binary>i?)B?\s*", re.I)
 _MEMORY_OF_THREAD = 64 * 2**20
@@ -153,6 +155,10 @@ class Target:
         ):
             yield connection
 
+    def turns(self, engine: duckdb.DuckDBPyConnection, log: Log) -> Turns:
+        """The target for several short transactions one after another: it is opened for a number of them at once."""
+        return Turns(self, engine, log)
+
     @contextmanager
     def read(self, *, log: Log | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection for reading. Be brief: it keeps writers out.
@@ -270,6 +276,45 @@ class Target:
                 news = now + _NEWS_EVERY
             time.sleep(min(pause * random.uniform(0.5, 1.5), max(0.0, deadline - now)))
             pause = min(pause * 1.5, 0.4)
+
+
+class Turns:
+    """A target that stays open for writing over several short transactions, and is let go every so often.
+
+    To open the file and to write it back when it is closed takes longer than a transaction of a few rows.
+    """
+
+    def __init__(self, target: Target, engine: duckdb.DuckDBPyConnection, log: Log) -> None:
+        self._target, self._engine, self._log = target, engine, log
+        self._open: ExitStack | None = None
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._since = 0.0
+
+    @contextmanager
+    def turn(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The connection, for one transaction. After an error it is closed."""
+        if self._open is None:
+            self._open = ExitStack()
+            self._connection = self._open.enter_context(self._target.write(engine=self._engine, log=self._log))
+            self._since = time.monotonic()
+        assert self._connection is not None
+        try:
+            yield self._connection
+        except BaseException:
+            if not self._close(*sys.exc_info()):
+                raise
+        if time.monotonic() - self._since >= _HELD:
+            self._close(None, None, None)
+
+    def _close(self, *error: Any) -> bool | None:
+        opened, self._open, self._connection = self._open, None, None
+        return opened.__exit__(*error) if opened else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._close(*error)
 
 
 def _threads(memory_limit: str) -> dict[str, int]:

@@ -191,11 +191,14 @@ class _Writer:
         ours, theirs = "s._hash, s._id", "_restapi_row_hash, _restapi_id"
         if not self._job.keys.identity:  # then a row's id is of its load
             ours, theirs = "s._hash", "_restapi_row_hash"
-        staged = f"SELECT {ours} FROM {self._staged} WHERE NOT {self._gone()}"
-        stored = f"SELECT {theirs} FROM {self._name} WHERE {self._in_slice()}"
-        if self._count(f"({staged})") != self._count(f"({stored})"):
-            return False
-        return not self._count(f"({staged} EXCEPT ALL {stored})")
+        staged = self._digest(ours, f"{self._staged} WHERE NOT {self._gone()}")
+        return staged == self._digest(theirs, f"{self._name} WHERE {self._in_slice()}")
+
+    def _digest(self, columns: str, source: str) -> tuple[int, ...] | None:
+        """Tells one set of rows from another, in whatever order they are."""
+        return self._connection.execute(
+            f"SELECT count(*), sum(hash({columns})), bit_xor(hash({columns}, 1)) FROM {source}"
+        ).fetchone()
 
     def _replace(self) -> None:
         counts = self._counts
