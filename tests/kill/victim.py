@@ -85,7 +85,7 @@ INSTANTS: dict[str, Instant] = {
     "in stage": Instant(_Stager, "_check_keys"),
     "in the transaction": Instant(load, "write"),
     "before commit": Instant(ledger, "append", after=True),
-    "after commit": Instant(ledger, "find", counts=lambda *_: LAST == ["before commit"]),
+    "after commit": Instant(ledger, "has", counts=lambda *_: LAST == ["before commit"]),
     "while the spool is removed": Instant(shutil, "rmtree"),
     "before the event": Instant(step, "event_metadata"),
     "after the event": Instant(_event_storage(), "store_event", after=True, counts=_is_materialization),
