@@ -15,9 +15,14 @@ class RestApiError(Exception):
     """
 
     def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
-        self.what, self.where, self.hint = redact(what), where and redact(where), hint and redact(hint)
+        self.what, self.where, self.hint = _shown(what), where and _shown(where), hint and _shown(hint)
         text = f"{self.what} [{self.where}]" if self.where else self.what
         super().__init__(f"{text}\n{self.hint}" if self.hint else text)
+
+
+def _shown(text: str) -> str:
+    """The text without secrets, and fit to be written: an answer may hold what UTF-8 cannot."""
+    return redact(text).encode("utf-8", "backslashreplace").decode()
 
 
 class ConfigError(RestApiError, ValueError):

@@ -157,6 +157,8 @@ def status_hint(status: int, credentials: str) -> str | None:
         return f"The API does not accept the credentials ({credentials}): check that they are right and not expired."
     if status == 403:
         return f"The credentials ({credentials}) do not allow this, or a firewall stands before the API."
+    if status < 400:
+        return "The API redirects without saying where: check base_url, path and auth."
     if status >= 500:
         return "The fault is on the API's side; try again later, or raise `retry: {attempts, total}`."
     return _HINTS.get(status)

@@ -63,6 +63,22 @@ def _origin_of(head: str) -> Origin | None:
     return Origin(scheme, host, _PORTS[scheme] if port is None else port)
 
 
+def joined(url: str, link: str) -> str:
+    """Where a link leads that stands on the page of a URL.
+
+    Raises:
+        RequestError: Nowhere: it cannot be read.
+    """
+    try:
+        whole = urljoin(url, link)
+        urlsplit(whole)
+    except ValueError:
+        whole = ""
+    if not whole:
+        raise RequestError("this is no URL that can be requested", where=redact(link[:200]))
+    return whole
+
+
 class Trust:
     """The API's own origin and the hosts that the configuration adds to it.
 

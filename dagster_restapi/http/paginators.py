@@ -7,13 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, overload
-from urllib.parse import unquote_plus, urljoin, urlsplit, urlunsplit
+from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 from dagster_restapi.config import jsonpath
 from dagster_restapi.config import paginators as settings
 from dagster_restapi.config.jsonpath import MISSING
-from dagster_restapi.errors import ConfigError, PagingError
-from dagster_restapi.http.origin import absolute
+from dagster_restapi.errors import ConfigError, PagingError, RequestError
+from dagster_restapi.http.origin import absolute, joined
 from dagster_restapi.secrets import redact
 
 if TYPE_CHECKING:
@@ -247,14 +247,12 @@ def _place(call: Call, param: str, body_path: str | None, value: Any) -> Call:
 
 
 def read_number(value: Any) -> int | None:
-    """A count as APIs write it: 250, "250", 250.0. None: no count (-1 stands for unknown)."""
-    if isinstance(value, bool):
+    """A count as APIs write it: 250, "250", 250.0. None: no count; -1 stands for unknown, and 10^15 is no count."""
+    if isinstance(value, str) and len(value) < 30 and value.strip().isdecimal():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**15 or value % 1:
         return None
-    if isinstance(value, str) and value.strip().isdecimal():
-        return int(value)
-    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return int(value) if value >= 0 else None
-    return None
+    return int(value)
 
 
 def _more(facts: PageFacts, path: str | None) -> bool | None:
@@ -345,7 +343,11 @@ class _Link(_Reference):
                 f"the next page's link is no text but {type(link).__name__} [{self.source}]",
                 hint="Point the paginator at the URL itself, such as next_url_path: next.href.",
             )
-        return {"url": urljoin(facts.answer.url, link.strip())}
+        try:
+            return {"url": joined(facts.answer.url, link.strip())}
+        except RequestError as error:
+            fault = error
+        raise PagingError(fault.what, where=fault.where, hint=f"It is the next page's link: {self.source}.")
 
 
 class JsonLink(_Link):

@@ -22,7 +22,7 @@ from dagster_restapi.http.retry import Attempts, is_transient, told_wait
 from dagster_restapi.http.rules import AnyRule, as_rules, holds, message_of
 from dagster_restapi.http.tokens import TokenRequest
 from dagster_restapi.http.transport import Sockets
-from dagster_restapi.http.wire import Hop, Reply, Wire, answer_of
+from dagster_restapi.http.wire import REDIRECTS, Hop, Reply, Wire, answer_of
 from dagster_restapi.secrets import guard_logger, redact
 
 __all__ = ["Answer", "Call", "Meter", "Session"]
@@ -181,7 +181,7 @@ class Session:
                 continue
             rule, reply = _matching(rules, reply)
             answer = reply.answer
-            if rule is None and answer.status < 400:
+            if rule is None and answer.status < 400 and answer.status not in REDIRECTS:  # those lead nowhere
                 return answer
             refused = answer.status == 401 if rule is None else rule.action == "refresh"
             if refused and not renewed and auth.renew(reply.ticket):

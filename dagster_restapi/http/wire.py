@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import unquote, urlencode, urljoin
+from urllib.parse import unquote, urlencode
 
 import requests
 import urllib3
@@ -23,11 +23,19 @@ from dagster_restapi.http.auth import Credentials
 from dagster_restapi.http.exchange import Answer
 from dagster_restapi.http.faults import Fault, connection_fault
 from dagster_restapi.http.meter import Meter
-from dagster_restapi.http.origin import Trust, guard_urls, origin_of, safe_url, without_secrets, without_userinfo
+from dagster_restapi.http.origin import (
+    Trust,
+    guard_urls,
+    joined,
+    origin_of,
+    safe_url,
+    without_secrets,
+    without_userinfo,
+)
 from dagster_restapi.http.transport import PlainSession, Sockets, read_body
 from dagster_restapi.secrets import Secret, conceal, guard_logger, redact
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HARMLESS = frozenset({"accept", "accept-encoding", "accept-language", "connection", "user-agent"})
 _HEADERS = {
     "User-Agent": "dagster-restapi",
@@ -124,7 +132,7 @@ class Wire:
         """
         for _ in range(self._config.max_redirects + 1):
             reply = self._tried(hop, auth, deadline)
-            if isinstance(reply, Fault) or reply.answer.status not in _REDIRECTS:
+            if isinstance(reply, Fault) or reply.answer.status not in REDIRECTS:
                 return reply
             location = reply.answer.headers.get("location")
             if not location:
@@ -138,7 +146,7 @@ class Wire:
 
     def _redirected(self, hop: Hop, answer: Answer, location: str, auth: Credentials, where: str) -> Hop:
         """The next request (RFC 9110, 15.4; methods change as in requests). A stranger gets no credential at all."""
-        url, _ = without_userinfo(urljoin(answer.url, location).partition("#")[0])
+        url, _ = without_userinfo(joined(answer.url, location).partition("#")[0])
         origin = origin_of(url)
         self.trust.check_scheme(origin, url, f"{hop.place(where)} redirects:")
         method = hop.method

@@ -118,6 +118,15 @@ def test_a_redirect_that_hides_a_secret_in_its_path_is_refused(api: Any, strange
     assert not stranger.requests
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_nowhere_is_an_error(api: Any, connect: Connect, status: int) -> None:
+    api.route("/items", (status, {}))
+    session = connect()
+    with pytest.raises(RequestError, match=f"status {status}.*\n.*without saying where"):
+        session.send(Call("GET", session.url("items")))
+    assert len(api.requests) == 1
+
+
 def test_redirects_in_a_circle_end(api: Any, connect: Connect) -> None:
     api.route("/items", (302, {}, {"Location": "/items"}))
     session = connect(max_redirects=3)

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dagster_restapi.config import paginators as config
 from dagster_restapi.config.paginators import PaginatorConfig, parse_paginator, register_paginator
-from dagster_restapi.errors import ConfigError, PagingError, RequestError
+from dagster_restapi.errors import ConfigError, PagingError, RequestError, RestApiError
 from dagster_restapi.http.paginators import Paginator, with_param
 from dagster_restapi.secrets import Secret
 
@@ -241,6 +241,14 @@ def test_a_link_that_is_no_text_is_an_error(api, link):
     api.answer = lambda request: {"data": rows(1), "next": link}
     with pytest.raises(PagingError, match="no text"):
         api.walk(paginator="json_link")
+
+
+@pytest.mark.parametrize("link", ["http://[::1", "javascript:alert(1)", "file:///etc/passwd", "http://x:y/", "\ud800"])
+def test_a_link_that_nobody_can_follow_is_one_clear_error(api, link):
+    api.answer = lambda request: {"data": rows(len(api.requests)), "next": link} if len(api.requests) < 2 else (404, {})
+    with pytest.raises(RestApiError) as caught:
+        api.walk(paginator="json_link")
+    assert str(caught.value).encode()
 
 
 def test_a_link_elsewhere_is_refused_and_the_error_names_allowed_hosts(api):
