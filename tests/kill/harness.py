@@ -239,16 +239,14 @@ class Life:
     def last_run(self) -> str | None:
         """The newest run, if it can be executed again from where it failed."""
         with self.instance() as instance:
-            record = instance.get_run_records(limit=1)
-            if not record or not instance.all_logs(record[0].dagster_run.run_id):
-                return None
-            run_id = record[0].dagster_run.run_id
-            done = {log.dagster_event_type for log in instance.all_logs(run_id) if log.dagster_event_type}
-            begun = dg.DagsterEventType.STEP_START in done
-            successes = sum(
-                log.dagster_event_type == dg.DagsterEventType.STEP_SUCCESS for log in instance.all_logs(run_id)
-            )
-            return run_id if begun and successes < len(self.kind.assets) else None
+            for record in instance.get_run_records(limit=1):
+                run = record.dagster_run
+                events = [log.dagster_event_type for log in instance.all_logs(run.run_id)]
+                begun = dg.DagsterEventType.STEP_START in events
+                steps = len(run.step_keys_to_execute or self.kind.assets)
+                if begun and events.count(dg.DagsterEventType.STEP_SUCCESS) < steps:
+                    return run.run_id
+        return None
 
     def check_calm(self) -> None:
         """Nothing is left over, the newest event is of the newest load, and it tells what is there."""
