@@ -46,7 +46,7 @@ class Spread:
 
     walk: Walk
     pages: Ahead
-    block: int
+    shares: int
 
 
 class Fetch:
@@ -163,8 +163,7 @@ class Fetch:
         wanted = len(ahead)
         if self._slice.max_pages is not None:
             wanted = min(wanted, self._slice.max_pages - number)
-        block = max(1, min(_BLOCK, wanted // (self._plan.concurrency * 8)))
-        self._spool.note(spread={"ahead": ahead[:wanted].to_json(), "block": block})
+        self._spool.note(spread={"ahead": ahead[:wanted].to_json(), "shares": self._plan.concurrency * 2})
 
     def _spread(self) -> Spread | None:
         """The pages to fetch side by side, if there are any."""
@@ -172,14 +171,18 @@ class Fetch:
         if not noted:
             return None
         walk = self._walker.walk(self._plan, self._slice, None, self._range(None, Facts()))
-        return Spread(walk, Ahead.from_json(noted["ahead"]), noted["block"])
+        return Spread(walk, Ahead.from_json(noted["ahead"]), noted["shares"])
 
     def _blocks(self, spread: Spread) -> Iterator[tuple[int, Spread, range]]:
-        """Pages that follow each other, one unit each."""
-        pages = len(spread.pages)
-        for number, start in enumerate(range(0, pages, spread.block), start=1):
+        """Pages that follow each other, one unit each; fewer and fewer, so that no worker stands idle at the end."""
+        start, pages = 0, len(spread.pages)
+        for number in itertools.count(1):
+            stop = min(pages, start + max(1, min(_BLOCK, (pages - start) // spread.shares)))
+            if start == stop:
+                return
             if not self._done(number):
-                yield number, spread, range(start, min(start + spread.block, pages))
+                yield number, spread, range(start, stop)
+            start = stop
 
     def _block(self, item: tuple[int, Spread, range]) -> None:
         number, spread, indexes = item
