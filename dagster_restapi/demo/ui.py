@@ -102,8 +102,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not free(options.port):
         sys.stderr.write(f"port {options.port} is taken: choose another one with --port, or make ui PORT=3001\n")
         return 1
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell's background job would ignore the first
+        signal.signal(number, _interrupt)
     return serve(options.folder.resolve(), options.port)
 
 
