@@ -22,7 +22,7 @@ from dagster_restapi.tables.evolve import PARTITION, Evolved, evolve
 from dagster_restapi.tables.keys import primary_key
 from dagster_restapi.tables.shape import Path as KeyPath
 from dagster_restapi.tables.shape import column_name, key_path
-from dagster_restapi.tables.sql import Space
+from dagster_restapi.tables.sql import Space, literal
 from dagster_restapi.tables.stage import Staged, stage
 from dagster_restapi.tables.target import Log, Target, Turns
 from dagster_restapi.tables.types import plain
@@ -230,6 +230,26 @@ def _place(slice_: Slice) -> str:
     return slice_.asset if slice_.partition is None else f"{slice_.asset}, partition {slice_.partition}"
 
 
+def _check_whole(connection: duckdb.DuckDBPyConnection, space: Space, request: _Request) -> None:
+    """A part of what there is never takes the place of all the rows, unless somebody asks for just that."""
+    plan, slice_ = request.plan, request.slice_
+    replaces = request.replace or plan.disposition == "replace"
+    part = slice_.by_hand or not request.fetched.complete
+    if not (replaces and part) or slice_.full_refresh or not ledger.stands(connection, space, plan.table):
+        return
+    table = space.table(plan.table)
+    rows = _count(
+        connection, table if slice_.partition is None else f"{table} WHERE {PARTITION} = {literal(slice_.partition)}"
+    )
+    if rows:
+        raise TableError(
+            f"only a part was fetched, and it would take the place of {rows} rows",
+            where=_place(slice_),
+            hint="Run it without max_pages, start_value and end_value; "
+            "or with `full_refresh: true`, if the part is to replace the rows all the same.",
+        )
+
+
 def _write(
     connection: duckdb.DuckDBPyConnection,
     space: Space,
@@ -243,6 +263,8 @@ def _write(
     plan, slice_ = request.plan, request.slice_
     sequence = ledger.next_sequence(connection, space)
     partitioned = slice_.partition is not None
+    if not anew:
+        _check_whole(connection, space, request)
     open_contract = {plan.contract.tables, plan.contract.columns, plan.contract.data_type} == {"evolve"}
     empty_kept = not staged.rows[()] and not plan.allow_empty
     tables = evolve(

@@ -162,6 +162,17 @@ def test_max_pages_moves_no_cursor_and_the_next_run_doubles_nothing(house: Any) 
     assert house.load("events")["dagster/row_count"] == count
 
 
+def test_a_part_never_takes_the_place_of_a_whole_table_unless_that_is_asked_for(
+    house: Any, failure_of: Callable[..., str]
+) -> None:
+    count = house.load("repositories")["dagster/row_count"]
+    result = house.run("repositories", max_pages=1)
+    assert f"only a part was fetched, and it would take the place of {count} rows" in failure_of(result)
+    assert house.load("repositories")["dagster/row_count"] == count
+    told = house.load("repositories", max_pages=1, full_refresh=True)
+    assert (0 < told["dagster/row_count"] < count, told["complete"]) == (True, False)
+
+
 def test_start_value_without_incremental_is_refused(house: Any, failure_of: Callable[..., str]) -> None:
     result = house.run("users", start_value="5")
     assert "need a resource with `incremental`" in failure_of(result)
