@@ -22,6 +22,7 @@ from loopback import as_reply
 
 from dagster_restapi import DuckDBRestApiIOManager, build_rest_api_definitions
 
+MANAGED = ["urllib3", "dagster_restapi"]  # Python loggers that Dagster records as well
 CONTROL = "sent-by-the-api-itself"  # shows that the search would find something
 LINKS = {"type": "json_link", "next_url_path": "next"}
 
@@ -46,12 +47,14 @@ def endpoints(variable: str, plain: str) -> dict[str, dict[str, Any]]:
 def log() -> Iterator[io.StringIO]:
     """Everything that any logger says at DEBUG."""
     text, root = io.StringIO(), logging.getLogger()
-    handler, before = logging.StreamHandler(text), root.level
+    handler = logging.StreamHandler(text)
+    before = {name: logging.getLogger(name).level for name in (None, *MANAGED)}  # Dagster leaves them at its own level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
     yield text
     root.removeHandler(handler)
-    root.setLevel(before)
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture
@@ -114,7 +117,7 @@ def found_in(folder: Path) -> Iterator[str]:
 
 
 def run(definitions: dg.Definitions, folder: Path) -> dg.ExecuteInProcessResult:
-    logs = {"managed_python_loggers": ["root", "urllib3", "dagster_restapi"], "python_log_level": "DEBUG"}
+    logs = {"managed_python_loggers": ["root", *MANAGED], "python_log_level": "DEBUG"}
     (folder / "dagster.yaml").write_text(json.dumps({"python_logs": logs, "telemetry": {"enabled": False}}))
     with dg.DagsterInstance.from_config(str(folder)) as instance:
         job = definitions.resolve_implicit_global_asset_job_def()
