@@ -52,7 +52,7 @@ class DuckDBRestApiIOManager(DuckDBIOManager):
     )
     memory_limit: str = Field(
         default="160MB",
-        description="DuckDB's memory limit for each connection; it has a thread for every 64 MiB of it.",
+        description="DuckDB's memory limit for each connection; it has a thread for every 128 MiB of it.",
     )
     spool_dir: str | None = Field(
         default=None,

@@ -75,7 +75,7 @@ def find_keys(plan: TablePlan, root: Shape, *, rows: int) -> Keys:
 
 
 def staged_column(root: Shape, field: Field) -> str:
-    """The field's column in the scratch file."""
+    """The field's column in the scratch tables."""
     return f"c{root.fields.index(field)}"
 
 

@@ -78,7 +78,7 @@ def load(
 
 @contextmanager
 def staging(target: Target, plan: TablePlan, slice_: Slice, spool: Spool) -> Iterator[Staged]:
-    """The scratch file of a spool, as long as the block runs.
+    """The scratch tables of a spool, as long as the block runs.
 
     Raises:
         TableError: The records cannot be staged.

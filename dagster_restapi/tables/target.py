@@ -31,7 +31,7 @@ _BUSY = re.compile(
 _HELD = 0.3  # seconds for which short transactions share the open file
 _FIRST_NEWS, _NEWS_EVERY = 1.0, 15.0  # seconds of waiting before a log line, and between two
 _SIZE = re.compile(r"\s*(?P<number>\d+(\.\d+)?)\s*(?P<prefix>[KMGT]?)(?P<binary>i?)B?\s*", re.I)
-_MEMORY_OF_THREAD = 64 * 2**20
+_MEMORY_OF_THREAD = 128 * 2**20
 _LEFT_OVER = 86_400.0  # seconds after which a temporary folder that nobody writes is what a kill has left
 
 _logger = logging.getLogger(__name__)
@@ -247,7 +247,8 @@ class Target:
         engine.execute(f"DETACH {_CATALOG}")
 
     def _config(self) -> dict[str, Any]:
-        return {"memory_limit": self.memory_limit, **_threads(self.memory_limit), **self.config}
+        settings = {"memory_limit": self.memory_limit, **_threads(self.memory_limit), **self.config}
+        return settings | {"preserve_insertion_order": "true"}  # a staged row's number is its place in the spool
 
     def _patiently(
         self, opening: Callable[[], duckdb.DuckDBPyConnection], deadline: float, log: Log
@@ -318,7 +319,10 @@ class Turns:
 
 
 def _threads(memory_limit: str) -> dict[str, int]:
-    """As many threads as the memory is enough for: each one that reads JSON holds up to two buffers of 32 MB."""
+    """As many threads as the memory is enough for: each one that reads JSON holds up to two buffers of 32 MB.
+
+    A second thread makes DuckDB slower, not faster, where it has to give memory back for it.
+    """
     match = _SIZE.fullmatch(memory_limit)
     if match is None:  # a share of the machine's memory
         return {}

@@ -125,10 +125,17 @@ def test_a_missing_folder_is_a_clear_error(tmp_path: Any) -> None:
         pass
 
 
-def test_the_error_of_a_failed_load_leaves_no_scratch_file(loads: Any) -> None:
+def test_nothing_stays_staged_behind_a_load(loads: Any) -> None:
+    def attached() -> list[str]:
+        with loads.target.engine() as engine:
+            return [name for (name,) in engine.execute("SELECT database_name FROM duckdb_databases()").fetchall()]
+
+    before = attached()
+    loads(PLAN, [{"id": 1}])
+    assert attached() == before
     with pytest.raises(TableError):
         loads(PLAN, [{"id": None}])
-    assert not list(loads.folder.rglob("stage*"))
+    assert attached() == before
 
 
 @pytest.mark.parametrize("pages", [1, 3, 50])

@@ -57,7 +57,7 @@ def test_what_does_not_fit_into_memory_lies_beside_the_database_and_goes_away(tm
 
 
 @pytest.mark.parametrize(
-    ("limit", "threads"), [("60MB", 1), ("128MB", 1), ("160MB", 2), ("512 MB", 7), ("1GiB", 16), ("0.5gb", 7)]
+    ("limit", "threads"), [("60MB", 1), ("160MB", 1), ("300MB", 2), ("512 MB", 3), ("1GiB", 8), ("0.5gb", 3)]
 )
 def test_there_are_as_many_threads_as_the_memory_is_enough_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, threads: int
