@@ -33,7 +33,7 @@ def say(line: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make big-spool", description=__doc__)
     parser.add_argument("--gb", type=float, default=5.0, help="size of the spool")
-    parser.add_argument("--memory", default="512MB", help="DuckDB's memory limit")
+    parser.add_argument("--memory", default="512MB", help="DuckDB's memory limit; auto: what the load needs")
     parser.add_argument("--disposition", choices=("append", "merge"), default="merge")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -116,7 +116,7 @@ def people(number: int, count: int) -> Iterator[dict[str, Any]]:
 
 def load_it(folder: Path, memory: str, disposition: Any) -> int:
     """Loads the spool; prints what the load tells."""
-    target = Target(str(folder / "big.duckdb"), schema="big", memory_limit=memory)
+    target = Target(str(folder / "big.duckdb"), schema="big", memory_limit=None if memory == "auto" else memory)
     plan = TablePlan(resource="issues", table="issues", disposition=disposition, primary_key=("id",))
     with Spool.open(folder / "spools", "big") as spool:
         fetched = Fetched(load_id=spool.load_id, rows=spool.rows)

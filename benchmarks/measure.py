@@ -60,12 +60,18 @@ class Peak:
 
 
 def _family(pid: int) -> list[int]:
-    """A process and all below it."""
+    """A process and all below it.
+
+    A child that is about to become another program still has its parent's memory, which counts once.
+    """
     found = [pid]
     for parent in found:
         try:
+            words = Path(f"/proc/{parent}/cmdline").read_bytes()
             for task in Path(f"/proc/{parent}/task").iterdir():
-                found += map(int, (task / "children").read_text().split())
+                for child in map(int, (task / "children").read_text().split()):
+                    if Path(f"/proc/{child}/cmdline").read_bytes() != words:
+                        found.append(child)
         except OSError:
             continue  # it has ended
     return found

@@ -61,6 +61,10 @@ class TableError(RestApiError):
     """A spool cannot be brought into its tables. The tables are as they were before."""
 
 
+class OutOfMemory(TableError):
+    """DuckDB needs more memory than it may take."""
+
+
 class ContractError(TableError):
     """The rows break the resource's `schema_contract`."""
 

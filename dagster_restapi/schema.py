@@ -195,7 +195,7 @@ class Known:
     @classmethod
     def of(cls, root: Node) -> Self | None:
         """None where a schema has no such form."""
-        if _paths(root) > _MOST_PATHS:
+        if paths(root) > _MOST_PATHS:
             return None
         instants: list[Keys] = []
         try:
@@ -234,8 +234,9 @@ def _are_instants(texts: list[str]) -> bool:
     return True
 
 
-def _paths(node: Node) -> int:
-    return 1 + sum(map(_paths, node.fields.values())) + (_paths(node.items) if node.items else 0)
+def paths(node: Node) -> int:
+    """How many paths there are from here on, this one included."""
+    return 1 + sum(map(paths, node.fields.values())) + (paths(node.items) if node.items else 0)
 
 
 def _struct(node: Node, path: Keys, instants: list[Keys]) -> Any:

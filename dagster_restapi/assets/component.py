@@ -50,7 +50,7 @@ class IoManagerOptions(dg.Model, dg.Resolvable):
     lock_timeout: float | None = None
     """Seconds to wait while another process has the database file open."""
     memory_limit: str | None = None
-    """DuckDB's memory limit for each connection."""
+    """DuckDB's memory limit for each connection. Default: what a load needs."""
     spool_dir: str | None = None
     """Where records lie until they are loaded."""
     resume_within: float | None = None

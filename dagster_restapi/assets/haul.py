@@ -15,16 +15,16 @@ import msgspec
 from dagster_restapi.assets.partitions import Part
 from dagster_restapi.assets.run_config import Parents
 from dagster_restapi.assets.state import Past, Standing, stand
-from dagster_restapi.errors import ExtractError
+from dagster_restapi.errors import ExtractError, OutOfMemory
 from dagster_restapi.extract.fetch import Fetch
 from dagster_restapi.extract.parents import Frozen, ParentRow, read_parents
 from dagster_restapi.extract.walker import Walker
 from dagster_restapi.http.session import Session
 from dagster_restapi.model import Fetched, LoadResult, Parent, Plan, Slice, TablePlan, Window
 from dagster_restapi.spool import Spool
-from dagster_restapi.tables.load import load, read_back, root_exists, staging
+from dagster_restapi.tables.load import load, more_room, read_back, root_exists, staging
 from dagster_restapi.tables.parents import copy_parent_rows
-from dagster_restapi.tables.stage import Staged
+from dagster_restapi.tables.stage import Staged, room_for
 from dagster_restapi.tables.target import Target, Turns
 
 if TYPE_CHECKING:
@@ -161,20 +161,34 @@ class Haul:
                 tell=self._step.say,
                 stop=self._stop,
             ).run()
-            target = self._step.target
-            with (
-                staging(target, self._plan.table, slice_, spool) as staged,
-                target.turns(staged.engine, self._step.say) as turns,
-            ):
-                for number, part in due:
-                    if not slice_.stretch:
-                        yield self._load(part, spool, fetched, staged)
-                        continue
+            left, room = list(due), room_for(spool)
+            while left:
+                try:
+                    yield from self._load_all(left, slice_, spool, fetched, room)
+                except OutOfMemory as error:
+                    room = more_room(self._step.target, room, error, self._step.say)
+            spool.remove()
+
+    def _load_all(
+        self, left: list[tuple[int, Part]], slice_: Slice, spool: Spool, fetched: Fetched, room: int
+    ) -> Iterator[Loaded]:
+        """Loads part after part, and takes those that are done off the list."""
+        target = self._step.target
+        with (
+            staging(target, self._plan.table, slice_, spool, room) as staged,
+            target.turns(staged.engine, self._step.say) as turns,
+        ):
+            while left:
+                number, part = left[0]
+                if slice_.stretch:
                     own = staged.only(number)
                     name = f"{spool.load_id}-{number:04d}"
                     share = replace(fetched, load_id=name, rows=own.rows[()] + own.twins)
-                    yield self._load(part, spool, share, own, turns)
-            spool.remove()
+                    loaded = self._load(part, spool, share, own, turns)
+                else:
+                    loaded = self._load(part, spool, fetched, staged)
+                left.pop(0)
+                yield loaded
 
     def _load(self, part: Part, spool: Spool, fetched: Fetched, staged: Staged, turns: Turns | None = None) -> Loaded:
         standing = self._standings[part.key]

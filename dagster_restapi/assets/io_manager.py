@@ -50,9 +50,10 @@ class DuckDBRestApiIOManager(DuckDBIOManager):
     lock_timeout: float = Field(
         default=120.0, gt=0, description="Seconds to wait while another process has the database file open."
     )
-    memory_limit: str = Field(
-        default="160MB",
-        description="DuckDB's memory limit for each connection; it has a thread for every 128 MiB of it.",
+    memory_limit: str | None = Field(
+        default=None,
+        description="DuckDB's memory limit for each connection; it has a thread for every 128 MiB of it. By default a "
+        "load gets by with little, and more only where that is not enough.",
     )
     spool_dir: str | None = Field(
         default=None,

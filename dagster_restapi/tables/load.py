@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import msgspec
 
-from dagster_restapi.errors import LedgerConflict, TableError
+from dagster_restapi.errors import LedgerConflict, OutOfMemory, TableError
 from dagster_restapi.model import Column, Cursor, Fetched, LedgerRow, LoadResult, Slice, TablePlan
 from dagster_restapi.spool import Spool
 from dagster_restapi.tables import ledger
@@ -23,7 +23,7 @@ from dagster_restapi.tables.keys import primary_key
 from dagster_restapi.tables.shape import Path as KeyPath
 from dagster_restapi.tables.shape import column_name, key_path
 from dagster_restapi.tables.sql import Space, literal
-from dagster_restapi.tables.stage import Staged, stage
+from dagster_restapi.tables.stage import Staged, is_out_of_memory, room_for, stage
 from dagster_restapi.tables.target import Log, Target, Turns
 from dagster_restapi.tables.types import plain
 from dagster_restapi.tables.write import Counts, Job, write
@@ -72,19 +72,37 @@ def load(
     request = _Request(target, plan, slice_, spool, fetched, cursor, expected, replace, remove_load, notes or {})
     if staged is not None:
         return _load(request, staged, turns.turn() if turns else target.write(engine=staged.engine, log=log))
-    with staging(target, plan, slice_, spool) as whole:
-        return _load(request, whole, target.write(engine=whole.engine, log=log))
+    room = room_for(spool)
+    while True:
+        try:
+            with staging(target, plan, slice_, spool, room) as whole:
+                return _load(request, whole, target.write(engine=whole.engine, log=log))
+        except OutOfMemory as error:
+            room = more_room(target, room, error, log)
+
+
+def more_room(target: Target, room: int, error: OutOfMemory, log: Log) -> int:
+    """Bytes of memory for another try, which the log is told of; the error is raised where there can be none."""
+    more = target.more_room(room)
+    if more is None:
+        raise error
+    log(f"{room // 10**6} MB of memory were not enough for DuckDB: once more with {more // 10**6} MB")
+    return more
 
 
 @contextmanager
-def staging(target: Target, plan: TablePlan, slice_: Slice, spool: Spool) -> Iterator[Staged]:
+def staging(target: Target, plan: TablePlan, slice_: Slice, spool: Spool, room: int) -> Iterator[Staged]:
     """The scratch tables of a spool, as long as the block runs.
 
+    Args:
+        room: Bytes of memory for them and for the load, where the target does not set a limit.
+
     Raises:
+        OutOfMemory: There is too little memory to stage them, or to load them.
         TableError: The records cannot be staged.
     """
     with (
-        target.engine() as engine,
+        target.engine(room) as engine,
         stage(
             engine,
             spool,
@@ -470,9 +488,10 @@ def _failed(fault: str, request: _Request) -> TableError:
         hint = "Free some space where the database lies; the tables are as they were, and the spool is kept."
     elif "ermission" in fault or "read-only" in fault.lower():
         hint = "Make the database and its folder writable; the tables are as they were, and the spool is kept."
-    elif "emory" in fault:
+    elif is_out_of_memory(fault):
         hint = "Raise `memory_limit` of the IO manager; the tables are as they were, and the spool is kept."
-    return TableError(f"the load failed: {fault.splitlines()[0]}", where=_place(request.slice_), hint=hint)
+    kind = OutOfMemory if is_out_of_memory(fault) else TableError
+    return kind(f"the load failed: {fault.splitlines()[0]}", where=_place(request.slice_), hint=hint)
 
 
 def root_exists(target: Target, plan: TablePlan) -> bool:

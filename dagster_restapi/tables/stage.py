@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
-from dagster_restapi.errors import TableError
+from dagster_restapi.errors import OutOfMemory, TableError
 from dagster_restapi.model import TablePlan
+from dagster_restapi.schema import paths
 from dagster_restapi.spool import HASH_FIELD, PLACE_FIELD, Spool
 from dagster_restapi.tables.keys import Keys, find_keys, staged_column
 from dagster_restapi.tables.shape import RECORD, Branch, Field, Layout, Shape, layout
@@ -127,11 +128,26 @@ def _told(spool: Spool) -> Iterator[None]:
         fault = str(error)
     if fault:
         what = f"the records cannot be staged: {fault.splitlines()[0]}"
-        raise TableError(what, where=str(spool.directory), hint=_advice(fault))
+        kind = OutOfMemory if is_out_of_memory(fault) else TableError
+        raise kind(what, where=str(spool.directory), hint=_advice(fault))
+
+
+def is_out_of_memory(fault: str) -> bool:
+    """Whether an error of DuckDB's says that its limit is too low."""
+    return "out of memory" in fault.lower()
+
+
+def room_for(spool: Spool) -> int:
+    """Bytes of memory that DuckDB needs to load a spool; where that is not enough, it says so.
+
+    Its JSON reader takes 64 MB, every column that is written a block or two of 256 kB, and what was put aside on disk
+    has to be kept track of. More would only be used to keep what is read once.
+    """
+    return 48 * 10**6 + paths(spool.schema) * 500_000 + spool.bytes // 64
 
 
 def _advice(fault: str) -> str:
-    if "memory" in fault.lower():
+    if is_out_of_memory(fault):
         return "Raise `memory_limit` of the IO manager."
     if "onver" in fault or "ast" in fault:
         return "Change or remove the `columns` hint of that column."

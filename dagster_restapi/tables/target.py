@@ -32,12 +32,14 @@ _HELD = 0.3  # seconds for which short transactions share the open file
 _FIRST_NEWS, _NEWS_EVERY = 1.0, 15.0  # seconds of waiting before a log line, and between two
 _SIZE = re.compile(r"\s*(?P<number>\d+(\.\d+)?)\s*(?P<prefix>[KMGT]?)(?P<binary>i?)B?\s*", re.I)
 _MEMORY_OF_THREAD = 128 * 2**20
+_USUAL = 512 * 10**6  # bytes of memory for whatever is no load: frames, checks, what parents are asked for
+_MORE = 4  # times as much memory, when it was not enough
 _LEFT_OVER = 86_400.0  # seconds after which a temporary folder that nobody writes is what a kill has left
 
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Engine:
     """A DuckDB that files are attached to, and the folder of its own for what does not fit into memory.
 
@@ -46,11 +48,18 @@ class _Engine:
 
     connection: duckdb.DuckDBPyConnection
     temporary: Path
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def make(cls, database: str, config: Mapping[str, Any]) -> Self:
         temporary = Path(f"{database}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
         return cls(duckdb.connect(":memory:", config={"temp_directory": str(temporary), **config}), temporary)
+
+    def limit(self, limits: Mapping[str, Any]) -> None:
+        """Sets how much memory and how many threads it may take from now on."""
+        for name in limits.keys() - dict(self.limits.items() & limits.items()).keys():
+            self.connection.execute(f"SET GLOBAL {name} = {literal(str(limits[name]))}")
+        self.limits = limits
 
     def close(self) -> None:
         """Closes the file with it, and removes the folder."""
@@ -58,7 +67,7 @@ class _Engine:
         shutil.rmtree(self.temporary, ignore_errors=True)
 
 
-_memory: dict[tuple[str, str, str], duckdb.DuckDBPyConnection] = {}
+_memory: dict[tuple[str, str, str | None], duckdb.DuckDBPyConnection] = {}
 _engines: dict[tuple[object, ...], _Engine] = {}
 _CATALOG = "restapi_target"  # of a file, while it is open
 _turns: dict[str, threading.RLock] = {}
@@ -72,14 +81,14 @@ class Target:
     Attributes:
         database: A file. `:memory:` is one database per process and Target, for tests.
         schema: Made by the first load. May have the same name as the file.
-        memory_limit: Of each connection, as DuckDB spells sizes.
+        memory_limit: Of each connection, as DuckDB spells sizes. None: what the work needs, see `room_for`.
         lock_timeout: Seconds to wait for another process that has the file open.
         config: Further DuckDB settings of each connection.
     """
 
     database: str
     schema: str = "main"
-    memory_limit: str = "160MB"
+    memory_limit: str | None = None
     lock_timeout: float = 120.0
     config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -102,20 +111,25 @@ class Target:
         return self._memory_key in _memory if self.in_memory else Path(self.database).exists()
 
     @property
-    def _memory_key(self) -> tuple[str, str, str]:
+    def _memory_key(self) -> tuple[str, str, str | None]:
         return self.database, self.schema, self.memory_limit
 
     @contextmanager
-    def engine(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def engine(self, room: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """A DuckDB that this database is attached to when it is read or written, for staging and writing in one.
 
         To make one takes ten times as long as to open a file in it, so one for each database waits for its next use.
         Nobody else uses it meanwhile, but for `:memory:`. After an error it is closed, and every file with it.
+
+        Args:
+            room: Bytes of memory that it may take, where `memory_limit` does not say it.
         """
         if self.in_memory:
             with _guard:
                 if self._memory_key not in _memory:
-                    _memory[self._memory_key] = duckdb.connect(":memory:", config=self._config())
+                    _memory[self._memory_key] = duckdb.connect(
+                        ":memory:", config={**self._limits(None), **self._config()}
+                    )
             yield _memory[self._memory_key]
             return
         key = (os.getpid(), self.database, *sorted((name, repr(value)) for name, value in self._config().items()))
@@ -125,6 +139,7 @@ class Target:
             _sweep(Path(self.database))
             engine = _Engine.make(self.database, self._config())
         try:
+            engine.limit(self._limits(room))
             yield engine.connection
         except BaseException:
             engine.close()
@@ -191,6 +206,7 @@ class Target:
         engine = _Engine.make(self.database, self._config())
         connection = engine.connection
         try:
+            engine.limit(self._limits(None))
             connection.execute("SET TimeZone = 'UTC'")
             path = literal(str(Path(self.database)))
             self._patiently(
@@ -247,8 +263,21 @@ class Target:
         engine.execute(f"DETACH {_CATALOG}")
 
     def _config(self) -> dict[str, Any]:
-        settings = {"memory_limit": self.memory_limit, **_threads(self.memory_limit), **self.config}
-        return settings | {"preserve_insertion_order": "true"}  # a staged row's number is its place in the spool
+        return {**self.config, "preserve_insertion_order": "true"}  # a staged row's number is its place in the spool
+
+    def _limits(self, room: int | None) -> dict[str, Any]:
+        limit = self.memory_limit or f"{room or _USUAL}B"
+        limits = {"memory_limit": limit, **_threads(limit)}
+        return {name: value for name, value in limits.items() if name not in self.config}
+
+    def more_room(self, room: int) -> int | None:
+        """More bytes of memory for what did not get by with so many; None where that is not ours to take."""
+        if self.memory_limit or "memory_limit" in self.config:
+            return None
+        with duckdb.connect() as connection:  # by itself, DuckDB takes four fifths of what the machine or container has
+            [(most,)] = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+        most = _bytes(most) or 0
+        return min(room * _MORE, most) if room < most else None
 
     def _patiently(
         self, opening: Callable[[], duckdb.DuckDBPyConnection], deadline: float, log: Log
@@ -323,12 +352,17 @@ def _threads(memory_limit: str) -> dict[str, int]:
 
     A second thread makes DuckDB slower, not faster, where it has to give memory back for it.
     """
-    match = _SIZE.fullmatch(memory_limit)
-    if match is None:  # a share of the machine's memory
-        return {}
+    size = _bytes(memory_limit)
+    return {} if size is None else {"threads": max(1, min(os.cpu_count() or 1, size // _MEMORY_OF_THREAD))}
+
+
+def _bytes(size: str) -> int | None:
+    """A size as DuckDB spells it; None: a share of the machine's memory."""
+    match = _SIZE.fullmatch(size)
+    if match is None:
+        return None
     power = "KMGT".index(match["prefix"].upper()) + 1 if match["prefix"] else 0
-    size = float(match["number"]) * (1024 if match["binary"] else 1000) ** power
-    return {"threads": max(1, min(os.cpu_count() or 1, int(size // _MEMORY_OF_THREAD)))}
+    return int(float(match["number"]) * (1024 if match["binary"] else 1000) ** power)
 
 
 def _sweep(database: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from timeline import DAILY, PAIRS, TENANTS, content, counts, data_versions, events, every, of_tenants, serve
 
 from dagster_restapi.assets import haul, state, step
+from dagster_restapi.errors import OutOfMemory
 
 FIRST, LAST = "2024-01-01", "2024-01-05"
 WEEK = every(timedelta(hours=6), "2024-01-01T00:00+00:00", "2024-01-08T00:00+00:00")
@@ -64,6 +65,29 @@ def test_one_range_of_requests_brings_every_partition_and_each_gets_a_load_and_a
     assert counts(house) == dict.fromkeys(days(1, 5), 4)
     loads = house.query("SELECT partition, rows FROM tracker._restapi_loads ORDER BY partition")
     assert loads == [(day, 4) for day in days(1, 5)]
+
+
+def test_a_range_that_needs_more_memory_goes_on_at_the_part_that_needed_it(
+    api: Any, source: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+
+    def needy(*args: Any, **options: Any) -> Any:
+        key = args[2].partition
+        loaded.append(key)
+        if loaded == days(1, 3):
+            raise OutOfMemory("there was too little")
+        return tables_load(*args, **options)
+
+    monkeypatch.setattr(haul, "room_for", lambda spool: 4_000_000)  # too little already for what is staged
+    monkeypatch.setattr(haul, "load", needy)
+    serve(api, WEEK)
+    house = source(events(DAILY))
+    told = house.each(house.run("events", between=(FIRST, LAST)), "events")
+    assert loaded == [*days(1, 3), *days(3, 5)]
+    assert list(told) == days(1, 5)
+    assert counts(house) == dict.fromkeys(days(1, 5), 4)
+    assert len(api.requests) == 1
 
 
 @pytest.mark.parametrize("disposition", ["append", "replace", "merge"])

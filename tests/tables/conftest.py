@@ -157,7 +157,7 @@ def render(value: Any) -> str:
 @pytest.fixture
 def target(tmp_path: Path) -> Target:
     """A database file whose schema has the file's own name."""
-    return Target(str(tmp_path / "github.duckdb"), schema="github", memory_limit="256MB", lock_timeout=60)
+    return Target(str(tmp_path / "github.duckdb"), schema="github", lock_timeout=60)
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from dagster_restapi.errors import SpoolError, TableError
+from dagster_restapi.errors import OutOfMemory, SpoolError, TableError
 from dagster_restapi.model import TablePlan
+from dagster_restapi.tables import load as load_module
 from dagster_restapi.tables.target import Target
 
 PLAN = TablePlan(resource="t", table="t", disposition="merge", primary_key=("id",))
@@ -136,6 +137,30 @@ def test_nothing_stays_staged_behind_a_load(loads: Any) -> None:
     with pytest.raises(TableError):
         loads(PLAN, [{"id": None}])
     assert attached() == before
+
+
+def test_a_load_that_needs_more_memory_gets_it(loads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_module, "room_for", lambda spool: 4_000_000)
+    lines: list[str] = []
+    records = [{"id": row, "tags": [{"name": f"tag {row} {n}"} for n in range(3)]} for row in range(20_000)]
+    loads(PLAN, records, log=lines.append)
+    assert "4 MB of memory were not enough for DuckDB: once more with 16 MB" in lines
+    assert loads.rows("t", "count(*), count(DISTINCT id)") == [(20_000, 20_000)]
+    assert loads.rows("t__tags", "count(*), count(DISTINCT _restapi_id)") == [(60_000, 60_000)]
+    assert loads.rows("_restapi_loads", "count(*)") == [(1,)]
+
+
+def test_a_memory_limit_is_kept_and_named_where_it_is_too_low(make_loader: Any, tmp_path: Path) -> None:
+    loads = make_loader(tmp_path, Target(str(tmp_path / "t.duckdb"), schema="s", memory_limit="8MB"))
+    with pytest.raises(OutOfMemory, match="Raise `memory_limit`"):
+        loads(PLAN, [{"id": row} for row in range(20_000)])
+
+
+def test_records_with_many_columns_load_as_they_are(make_loader: Any, tmp_path: Path) -> None:
+    loads = make_loader(tmp_path, Target(str(tmp_path / "t.duckdb"), schema="s"))
+    records = [{"id": row, **{f"c{n}": f"value {row} {n}" for n in range(600)}} for row in range(3_000)]
+    loads(PLAN, records)
+    assert loads.rows("t", "count(*), count(c599)") == [(3_000, 3_000)]
 
 
 @pytest.mark.parametrize("pages", [1, 3, 50])
