@@ -71,6 +71,7 @@ class DuckDBRestApiIOManager(DuckDBIOManager):
 
     def create_io_manager(self, context: dg.InitResourceContext) -> RestApiDbIOManager:
         """The IO manager of a run."""
+        self.target("main").warm()
         return RestApiDbIOManager(self, self._spool_root(context))
 
     def target(self, schema: str) -> Target:

@@ -101,15 +101,22 @@ def stands(connection: duckdb.DuckDBPyConnection, space: Space, table: str = LOA
     return bool(row and row[0])
 
 
+def _columns(connection: duckdb.DuckDBPyConnection, space: Space, *tables: str) -> dict[str, list[str]]:
+    """The columns of those of the tables that are there."""
+    marks = ", ".join("?" for _ in tables)
+    return dict(
+        connection.execute(
+            "SELECT table_name, list(column_name) FROM duckdb_columns() "
+            f"WHERE database_name = ? AND schema_name = ? AND table_name IN ({marks}) GROUP BY table_name",
+            [space.catalog, space.schema, *tables],
+        ).fetchall()
+    )
+
+
 def prepare(connection: duckdb.DuckDBPyConnection, space: Space) -> None:
     """Makes the schema and the tables of this module, or brings older ones to this format. Part of a transaction."""
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {space.text}")
-    have = connection.execute(
-        "SELECT table_name, list(column_name) FROM duckdb_columns() "
-        "WHERE database_name = ? AND schema_name = ? AND table_name IN (?, ?, ?, ?) GROUP BY table_name",
-        [space.catalog, space.schema, *_COLUMNS],
-    ).fetchall()
-    known = dict(have)
+    known = _columns(connection, space, *_COLUMNS)
     for table, columns in _COLUMNS.items():
         if table not in known:
             listing = ", ".join(f"{name} {kind}" for name, kind in columns.items())
@@ -256,8 +263,9 @@ def record_of(
         return Record()
     with target.read() as connection:
         space = target.space(connection)
-        has_table = stands(connection, space, table)
-        if not stands(connection, space):
+        known = _columns(connection, space, table, LOADS)
+        has_table = table in known
+        if LOADS not in known:
             return Record(has_table)
         last = newest_of_asset(connection, space, asset)
         chosen, values = "asset = ? AND partition IS NULL", [asset]
@@ -270,23 +278,13 @@ def record_of(
             newest_of_each = "QUALIFY row_number() OVER (PARTITION BY partition ORDER BY sequence DESC) = 1"
             newest_ones = _rows(connection, space, f"{chosen} {newest_of_each}", values)
         # An older version did not write of which root run a load is: it is of none that goes on now.
-        of_others = "root_run_id IS DISTINCT FROM ?" if _has(connection, space, "root_run_id") else "? IS NOT NULL"
+        of_others = "root_run_id IS DISTINCT FROM ?" if "root_run_id" in known[LOADS] else "? IS NOT NULL"
         before = connection.execute(
             f"SELECT partition, arg_max(load_id, sequence) FROM {space.table(LOADS)} "
             f"WHERE {chosen} AND {of_others} GROUP BY partition",
             [*values, root_run_id],
         ).fetchall()
         return Record(has_table, {row.partition: row for row in newest_ones}, dict(before), last)
-
-
-def _has(connection: duckdb.DuckDBPyConnection, space: Space, column: str) -> bool:
-    """Whether the ledger has a column: only the next load brings an older one to this format."""
-    row = connection.execute(
-        "SELECT count(*) FROM duckdb_columns() "
-        "WHERE database_name = ? AND schema_name = ? AND table_name = ? AND column_name = ?",
-        [space.catalog, space.schema, LOADS, column],
-    ).fetchone()
-    return bool(row and row[0])
 
 
 def find_load(target: Target, load_id: str) -> LedgerRow | None:

@@ -309,10 +309,13 @@ class _Writer:
             return
         self._find_victims()
         self._pair_unchanged()
-        counts.unchanged = self._count("temp._same")
+        counts.unchanged, victims = self._count("temp._same"), self._count("temp._victims")
+        if counts.unchanged == counts.staged == victims:
+            counts.children = {table.name: 0 for table in self._job.tables.written if table.name in self._job.tables.below}
+            return
         self._take(f"SELECT s._ord FROM {self._staged} ANTI JOIN temp._same USING (_ord) WHERE NOT {self._gone()}")
         replaced = 0
-        if keys.primary and self._count("temp._victims"):
+        if keys.primary and victims:
             replaced = self._count(
                 f"(SELECT s._ord FROM {self._staged} WHERE s._ord IN (SELECT _ord FROM temp._take)) n "
                 f"JOIN {self._staged} USING (_ord) SEMI JOIN (SELECT * FROM {self._name} WHERE rowid IN "
