@@ -2,22 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from inspect import Parameter, Signature
+from typing import Any
 
 import dagster as dg
 from dagster import AssetRecordsFilter, TimeWindowPartitionsDefinition
 
 from dagster_restapi.assets.io_manager import RestApiDbIOManager
-from dagster_restapi.assets.partitions import partitions_definition
-from dagster_restapi.assets.translator import RestApiTranslator, RestApiTranslatorData
-from dagster_restapi.config.plan import plan as make_plans
-from dagster_restapi.config.source import RestApiConfig
+from dagster_restapi.assets.source import AnyConfig, Source
+from dagster_restapi.assets.translator import RestApiTranslator
 from dagster_restapi.errors import ConfigError
 from dagster_restapi.model import Column, Plan, TablePlan
 from dagster_restapi.tables.findings import Findings, OrphanFinding, findings
-
-if TYPE_CHECKING:
-    from dagster_restapi.assets.factory import AnyConfig
 
 _ROWS, _PARTITION_ROWS, _SCHEMA = "dagster/row_count", "dagster/partition_row_count", "dagster/column_schema"
 _BACK = 50  # events that the checks look back
@@ -284,7 +280,7 @@ class Checked:
 
 
 def build_rest_api_checks(
-    config: "AnyConfig",
+    config: AnyConfig,
     *,
     key_prefix: str | Sequence[str] | None = None,
     translator: RestApiTranslator | None = None,
@@ -315,40 +311,42 @@ def build_rest_api_checks(
     Raises:
         ConfigError: The configuration is wrong.
     """
-    plans = make_plans(RestApiConfig.parse(config), partitioned=partitions_def is not None)
-    translate = translator or RestApiTranslator()
-    prefix = (key_prefix,) if isinstance(key_prefix, str) else tuple(key_prefix or ())
-    specs = {
-        name: translate.get_asset_spec(RestApiTranslatorData(plan, prefix))
-        for name, plan in plans.items()
-        if plan.selected
-    }
+    source = Source.of(config, key_prefix=key_prefix, partitions_def=partitions_def, translator=translator)
+    return checks_of(
+        source, io_manager_key=io_manager_key, row_count=row_count, blocking=blocking, op_tags=op_tags, pool=pool
+    )
+
+
+def checks_of(
+    source: Source,
+    *,
+    io_manager_key: str,
+    row_count: RowCountBounds | None = None,
+    blocking: bool = False,
+    op_tags: Mapping[str, Any] | None,
+    pool: str | None,
+) -> list[dg.AssetChecksDefinition]:
+    """The arguments are those of `build_rest_api_checks`."""
     return [
         _definition(
             Checked(
-                plan=plans[name],
-                spec=spec,
-                parent=_stored_parent(plans[name], plans, specs),
-                partitions=_partitions(plans[name], partitions_def),
+                plan=one.plan,
+                spec=one.spec,
+                parent=_stored_parent(one.plan, source),
+                partitions=one.partitions,
                 bounds=row_count or RowCountBounds(),
             ),
             io_manager_key,
             blocking,
             {"op_tags": op_tags, "pool": pool},
         )
-        for name, spec in specs.items()
+        for one in source.selected.values()
     ]
 
 
-def _partitions(plan: Plan, default: dg.PartitionsDefinition[Any] | None) -> dg.PartitionsDefinition[Any] | None:
-    return partitions_definition(plan.partitions) if plan.partitions else default
-
-
-def _stored_parent(
-    plan: Plan, plans: Mapping[str, Plan], specs: Mapping[str, dg.AssetSpec]
-) -> tuple[Plan, dg.AssetSpec] | None:
+def _stored_parent(plan: Plan, source: Source) -> tuple[Plan, dg.AssetSpec] | None:
     parent = plan.parent
-    return (plans[parent.resource], specs[parent.resource]) if parent and parent.stored else None
+    return (source.plans[parent.resource], source.selected[parent.resource].spec) if parent and parent.stored else None
 
 
 def _definition(
@@ -357,16 +355,6 @@ def _definition(
     checks, key = checked.checks, checked.spec.key
     windows = isinstance(checked.partitions, TimeWindowPartitionsDefinition)
 
-    @dg.multi_asset_check(
-        name="__".join(part.replace("-", "_") for part in key.path) + "__checks",
-        specs=[
-            dg.AssetCheckSpec(name, asset=key, description=description, blocking=blocking)
-            for name, (description, _) in checks.items()
-        ],
-        can_subset=True,
-        required_resource_keys={io_manager_key},
-        **options,
-    )
     def compute(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         io = getattr(context.resources, io_manager_key)
         if not isinstance(io, RestApiDbIOManager):
@@ -392,7 +380,23 @@ def _definition(
                 metadata=result.metadata,
             )
 
-    return compute
+    compute.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
+    build: Callable[[Callable[..., Any]], dg.AssetChecksDefinition] = dg.multi_asset_check(
+        name="__".join(part.replace("-", "_") for part in key.path) + "__checks",
+        specs=[
+            dg.AssetCheckSpec(name, asset=key, description=description, blocking=blocking)
+            for name, (description, _) in checks.items()
+        ],
+        can_subset=True,
+        required_resource_keys={io_manager_key},
+        **options,
+    )
+    return build(compute)
+
+
+_CONTEXT = Parameter("context", Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.AssetCheckExecutionContext)
+_SIGNATURE = Signature([_CONTEXT])
+"""Of the function of all checks, as that of all assets: to find it out is a good part of Dagster's work."""
 
 
 def _look(check: Callable[[Looked], Result], looked: Looked | None) -> Result:

@@ -2,32 +2,27 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from inspect import Parameter, Signature
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import dagster as dg
 from dagster import AssetExecutionContext
 
-from dagster_restapi.assets.checks import build_rest_api_checks
+from dagster_restapi.assets.checks import checks_of
 from dagster_restapi.assets.code_reference import code_references
 from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager, ParentTable, RestApiDbIOManager, schema_of
-from dagster_restapi.assets.partitions import check_pair, default_backfill_policy, partitions_definition
+from dagster_restapi.assets.partitions import check_pair, default_backfill_policy
 from dagster_restapi.assets.run_config import RestApiRunConfig
 from dagster_restapi.assets.schedules import build_schedules
 from dagster_restapi.assets.sensors import build_sensors_of
+from dagster_restapi.assets.source import AnyConfig, Source
 from dagster_restapi.assets.step import Step
 from dagster_restapi.assets.termination import ended_by_termination
 from dagster_restapi.assets.translator import RestApiTranslator, RestApiTranslatorData
-from dagster_restapi.config.plan import plan as make_plans
 from dagster_restapi.config.source import RestApiConfig
 from dagster_restapi.errors import ConfigError
 from dagster_restapi.model import Plan
-
-AnyConfig = RestApiConfig | Mapping[str, Any] | str | Path
-"""A configuration: parsed, a dict as dlt takes it, or the path of a YAML file."""
 
 DEFAULT_RETRY = dg.RetryPolicy(max_retries=3, delay=1, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """Requests have retries of their own; this one covers what kills a step: it goes on at the page where it stopped."""
@@ -73,20 +68,29 @@ def build_rest_api_assets(
             key_prefix="github",
         )
     """
-    config = RestApiConfig.parse(config)
-    plans = make_plans(config, partitioned=partitions_def is not None)
-    prefix = [key_prefix] if isinstance(key_prefix, str) else list(key_prefix or ())
-    translator = translator or RestApiTranslator()
-    selected = {
-        name: Selected(
-            plan,
-            translator.get_asset_spec(RestApiTranslatorData(plan, tuple(prefix), group_name)),
-            partitions_definition(plan.partitions) if plan.partitions else partitions_def,
-        )
-        for name, plan in plans.items()
-        if plan.selected
-    }
-    if not selected:
+    source = Source.of(
+        config, key_prefix=key_prefix, group_name=group_name, partitions_def=partitions_def, translator=translator
+    )
+    return _assets_of(
+        source,
+        backfill_policy=backfill_policy,
+        io_manager_key=io_manager_key,
+        retry_policy=retry_policy,
+        op_tags=op_tags,
+        pool=pool,
+    )
+
+
+def _assets_of(
+    source: Source,
+    *,
+    backfill_policy: dg.BackfillPolicy | None,
+    io_manager_key: str,
+    retry_policy: dg.RetryPolicy | None,
+    op_tags: Mapping[str, Any] | None,
+    pool: str | None,
+) -> list[dg.AssetsDefinition]:
+    if not source.selected:
         raise ConfigError("no resource is selected, so there is nothing to build an asset of")
     options = {
         "io_manager_key": io_manager_key,
@@ -99,27 +103,18 @@ def build_rest_api_assets(
     with warnings.catch_warnings():
         # of backfill policies and code references: this library's choice, not the user's
         warnings.simplefilter("ignore", dg.BetaWarning)
-        written = code_references(config)
-        return [_asset(name, plans, selected, backfill_policy, options, written(name)) for name in selected]
-
-
-@dataclass(frozen=True, slots=True)
-class Selected:
-    """A resource with an asset: its plan, its spec, and its partitions."""
-
-    plan: Plan
-    spec: dg.AssetSpec
-    partitions: dg.PartitionsDefinition[Any] | None
+        written = code_references(source.config)
+        return [_asset(name, source, backfill_policy, options, written(name)) for name in source.selected]
 
 
 def _asset(
     name: str,
-    plans: Mapping[str, Plan],
-    selected: Mapping[str, Selected],
+    source: Source,
     backfills: dg.BackfillPolicy | None,
     options: Mapping[str, Any],
     written: Mapping[str, Any],
 ) -> dg.AssetsDefinition:
+    plans, selected = source.plans, source.selected
     plan, spec, partitions = selected[name].plan, selected[name].spec, selected[name].partitions
     io_manager_key = options["io_manager_key"]
     parent = stored_parent(plan, plans)
@@ -214,45 +209,28 @@ def build_rest_api_definitions(
 
     The other arguments are those of `build_rest_api_assets`.
     """
-    config = RestApiConfig.parse(config)
     translator = _WithTableName(translator or RestApiTranslator(), io_manager) if io_manager else translator
-    assets = build_rest_api_assets(
-        config,
-        key_prefix=key_prefix,
-        group_name=group_name,
-        partitions_def=partitions_def,
+    source = Source.of(
+        config, key_prefix=key_prefix, group_name=group_name, partitions_def=partitions_def, translator=translator
+    )
+    assets = _assets_of(
+        source,
         backfill_policy=backfill_policy,
-        translator=translator,
         io_manager_key=io_manager_key,
         retry_policy=retry_policy,
         op_tags=op_tags,
         pool=pool,
     )
-    found = (
-        build_rest_api_checks(
-            config,
-            key_prefix=key_prefix,
-            translator=translator,
-            partitions_def=partitions_def,
-            io_manager_key=io_manager_key,
-            op_tags=op_tags,
-            pool=pool,
-        )
-        if checks
-        else []
-    )
-    by_name: dict[str, dg.AssetsDefinition] = {}
-    if schedules is not None:
-        names = [name for name, plan in make_plans(config, partitioned=True).items() if plan.selected]
-        by_name = dict(zip(names, assets, strict=True))
+    found = checks_of(source, io_manager_key=io_manager_key, op_tags=op_tags, pool=pool) if checks else []
+    by_name = dict(zip(source.selected, assets, strict=True)) if schedules is not None else {}
     return dg.Definitions(
         assets=assets,
         asset_checks=found,
         sensors=build_sensors_of(
-            config, sensors, partitions_def=partitions_def, key_prefix=key_prefix, translator=translator
+            source.config, sensors, partitions_def=partitions_def, key_prefix=key_prefix, translator=translator
         ),
         schedules=build_schedules(
-            by_name, schedules, name=_source_name(config, key_prefix), timezone=schedule_timezone
+            by_name, schedules, name=_source_name(source.config, key_prefix), timezone=schedule_timezone
         ),
         resources={io_manager_key: io_manager} if io_manager else {},
     )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 import msgspec
@@ -15,6 +15,7 @@ from dagster import AssetRecordsFilter, DagsterInstance, DagsterRunStatus, RunsF
 from msgspec.structs import replace
 
 from dagster_restapi.assets.poll import Poll, Seen, can_poll
+from dagster_restapi.assets.source import AnyConfig
 from dagster_restapi.assets.translator import PREFIX, RestApiTranslator, RestApiTranslatorData
 from dagster_restapi.config.partitions import DynamicPartitions
 from dagster_restapi.config.plan import plan as make_plans
@@ -23,9 +24,6 @@ from dagster_restapi.errors import ConfigError
 from dagster_restapi.extract.incremental import rank
 from dagster_restapi.extract.preview import named
 from dagster_restapi.model import Cursor, Plan
-
-if TYPE_CHECKING:
-    from dagster_restapi.assets.factory import AnyConfig
 
 _SENSOR, _POLL = f"{PREFIX}/sensor", f"{PREFIX}/poll"
 _LONGEST = 3600.0  # seconds between two tries of what keeps failing

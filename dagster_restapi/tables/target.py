@@ -173,7 +173,8 @@ class Target:
     def _make_ahead(self) -> None:
         try:
             engine = _Engine.make(self.database, self._config(), self._limits(None))
-            engine.connection.execute("SELECT (SELECT count(*) FROM duckdb_tables()), (SELECT count(*) FROM duckdb_columns())")
+            for catalog in ("duckdb_tables", "duckdb_columns"):
+                engine.connection.execute(f"SELECT count(*) FROM {catalog}()")
         except (duckdb.Error, OSError) as error:  # whoever needs an engine meets the fault again, and tells it
             _logger.debug("no engine could be made ahead for %s: %s", self.database, error)
             return

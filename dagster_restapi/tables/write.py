@@ -311,7 +311,8 @@ class _Writer:
         self._pair_unchanged()
         counts.unchanged, victims = self._count("temp._same"), self._count("temp._victims")
         if counts.unchanged == counts.staged == victims:
-            counts.children = {table.name: 0 for table in self._job.tables.written if table.name in self._job.tables.below}
+            here = {table.name for table in self._job.tables.written}
+            counts.children = {name: 0 for name in self._job.tables.below if name in here}
             return
         self._take(f"SELECT s._ord FROM {self._staged} ANTI JOIN temp._same USING (_ord) WHERE NOT {self._gone()}")
         replaced = 0
