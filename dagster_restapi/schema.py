@@ -207,7 +207,7 @@ class Known:
         """Whether all values are of recorded kinds. False may also mean that this was not found out."""
         try:
             msgspec.convert(records, self.type)
-            return all(_are_instants(texts_at(records, path)) for path in self.instants)
+            return all(instants(texts_at(records, path)) is not None for path in self.instants)
         except (msgspec.ValidationError, UnicodeEncodeError):
             return False
 
@@ -227,11 +227,14 @@ def texts_at(records: list[dict[str, Any]], path: Keys) -> list[str]:
     return [value for value in values if value.__class__ is str]
 
 
-def _are_instants(texts: list[str]) -> bool:
+def instants(texts: list[str]) -> list[datetime] | None:
+    """The moments of texts that are all ISO 8601 date-times, at once; None also where that was not found out."""
     if not _INSTANTS("\n".join([*texts, ""])):
-        return False
-    msgspec.convert(texts, list[datetime])  # those that the calendar does not have are a ValidationError
-    return True
+        return None
+    try:
+        return msgspec.convert(texts, list[datetime])
+    except msgspec.ValidationError:  # the calendar does not have them
+        return None
 
 
 def paths(node: Node) -> int:

@@ -14,6 +14,7 @@ import pendulum
 from dagster_restapi.config.jsonpath import MISSING, first
 from dagster_restapi.errors import ExtractError
 from dagster_restapi.extract.windows import Windows
+from dagster_restapi.schema import instants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -187,17 +188,42 @@ class Range:
             ExtractError: A record has no cursor value and `on_cursor_value_missing` is `raise`, or its kind does not
                 compare with the others'.
         """
-        value_of = first(self.settings.cursor_path)
-        kept = []
+        values = list(map(first(self.settings.cursor_path), records))
         self.places = []
-        for record in records:
-            value = value_of(record)
+        if self._keeps_all(values):
+            return records
+        kept = []
+        for record, value in zip(records, values, strict=True):
             if value is MISSING or value is None:
                 if self._keep_without():
                     kept.append(record)
             elif self._keep(value):
                 kept.append(record)
         return kept
+
+    def _keeps_all(self, values: list[Any]) -> bool:
+        """Whether the least and the greatest value of a page lie within the range; then all do, and are taken at once.
+
+        False also says that it takes a look at each of them.
+        """
+        order = _plain_order(values)
+        if not order:
+            return False
+        if self.windows and (len(self.windows) > 1 or type(order[0]) is not datetime):
+            return False  # what lies between two numbers may be of another unit, and of another time
+        least, greatest = (values[order.index(end(order))] for end in (min, max))
+        ranks = [rank(least), rank(greatest)]
+        furthest, ranked = (greatest, ranks[1]) if self._direction > 0 else (least, ranks[0])
+        assert ranked is not None
+        try:
+            if not all(one is not None and self._side(one) == 0 for one in ranks):
+                return False
+            if self._furthest is None or compare(ranked, self._furthest) * self._direction > 0:
+                self.furthest, self._furthest = furthest, ranked
+        except TypeError:
+            return False
+        self.places = [0] * len(values) if self.windows else []
+        return True
 
     def _keep_without(self) -> bool:
         policy = self.settings.on_cursor_value_missing
@@ -234,27 +260,36 @@ class Range:
         raise fault
 
     def _within(self, ranked: Rank) -> bool:
+        side = self._side(ranked)
+        if side:
+            self._passed |= self.settings.row_order == ("desc" if side < 0 else "asc")
+        elif self.windows:
+            self.places.append(self.windows.place(ranked.kind, ranked.order))
+        return not side
+
+    def _side(self, ranked: Rank) -> int:
+        """-1, 0 or 1 as a value lies before, within or behind the range."""
         if self.windows:
-            return self._within_windows(self.windows, ranked)
+            place = self.windows.place(ranked.kind, ranked.order)
+            return -1 if place < 0 else int(place >= len(self.windows))
         if self._start is not None:
             side = compare(ranked, self._start) * self._direction
             if side < 0 or (side == 0 and self.settings.range_start == "open"):
-                self._passed |= self.settings.row_order == "desc"
-                return False
+                return -1
         if self._end is not None:
             side = compare(ranked, self._end) * self._direction
             if side > 0 or (side == 0 and self.settings.range_end == "open"):
-                self._passed |= self.settings.row_order == "asc"
-                return False
-        return True
+                return 1
+        return 0
 
-    def _within_windows(self, windows: Windows, ranked: Rank) -> bool:
-        place = windows.place(ranked.kind, ranked.order)
-        if 0 <= place < len(windows):
-            self.places.append(place)
-            return True
-        self._passed |= self.settings.row_order == ("desc" if place < 0 else "asc")
-        return False
+
+def _plain_order(values: list[Any]) -> list[Any] | None:
+    """A page's values in a form that compares as their ranks do; None where it takes a look at each of them."""
+    kinds = set(map(type, values))
+    if kinds <= {int, float}:
+        return values
+    moments = instants(values) if kinds == {str} else None
+    return moments if moments and len({moment.tzinfo is None for moment in moments}) == 1 else None
 
 
 def furthest_of(values: Mapping[Any, Any] | list[Any], settings: IncrementalConfig) -> Any:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from dagster_restapi.config.endpoint import IncrementalConfig
 from dagster_restapi.errors import ExtractError
+from dagster_restapi.extract import incremental
 from dagster_restapi.extract.incremental import Range, compare, lagged, rank
+from dagster_restapi.extract.windows import Windows
 from dagster_restapi.model import Slice, Window
 
 
@@ -66,6 +68,52 @@ def test_the_furthest_value_is_the_latest_instant_in_any_zone(moments: list[tupl
     range_ = range_of()
     kept(range_, *[moment.isoformat() for moment in zoned])
     assert datetime.fromisoformat(range_.furthest) == max(zoned)
+
+
+MOMENTS = st.one_of(
+    st.integers(0, 120).map(lambda second: f"2024-03-0{1 + second // 40}T10:00:{second % 40:02}Z"),
+    st.integers(0, 59).map(lambda second: f"2024-03-01T12:00:{second:02}+02:00"),
+    st.integers(0, 59).map(lambda second: f"2024-03-02T10:00:{second:02}"),
+    st.sampled_from(["2024-03-01", "2024-03-01T10:00:00.1234567Z", "2024-03-01 10:00:07", "2024-02-31T10:00:00Z"]),
+    st.just("soon"),
+)
+NUMBERS = st.one_of(st.integers(0, 9), st.floats(0, 9))
+VALUES = st.one_of(st.lists(MOMENTS), st.lists(st.integers(-3, 40)), st.lists(NUMBERS))
+LIMITS = st.sampled_from(["2024-02-01T00:00:00Z", "2024-03-01T10:00:05Z", "2024-03-02", "0", 0, 5, None])
+
+
+@given(
+    values=VALUES,
+    start=LIMITS,
+    end=LIMITS,
+    options=st.fixed_dictionaries(
+        {
+            "range_start": st.sampled_from(["open", "closed"]),
+            "range_end": st.sampled_from(["open", "closed"]),
+            "last_value_func": st.sampled_from(["min", "max"]),
+            "row_order": st.sampled_from(["asc", "desc", None]),
+        }
+    ),
+    window=st.booleans(),
+)
+def test_a_page_taken_at_once_is_what_a_look_at_each_row_takes(
+    values: list[Any], start: Any, end: Any, options: dict[str, Any], window: bool
+) -> None:
+    day = Window(start="2024-03-01T00:00:00Z", end="2024-03-02T00:00:00Z")
+
+    def outcome() -> tuple[Any, ...]:
+        windows = Windows([day]) if window else None
+        range_ = Range(settings(**options), "resource r", start, end, windows=windows)
+        try:
+            taken = kept(range_, *values)
+        except ExtractError as error:
+            return (str(error),)
+        return taken, range_.furthest, range_.out_of_range, range_.places, range_.finished
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(incremental, "_plain_order", lambda values: None)
+        one_by_one = outcome()
+    assert outcome() == one_by_one
 
 
 def test_rows_below_the_cursor_are_dropped_and_counted_and_the_boundary_stays() -> None:
