@@ -79,7 +79,6 @@ class Fetch:
         self._stop = stop or threading.Event()
         self._progress = Progress(plan.name, tell)
         self._where = f"resource {plan.name}"
-        self._slots = threading.Semaphore(plan.concurrency)  # for threads that ask for a page; others may work on one
         self._notes = 0  # of the session's, told so far
         self._first_failure: RestApiError | None = None
         self._uneven = ""
@@ -192,8 +191,7 @@ class Fetch:
         range_ = self._range(None, facts)
         for index in indexes[facts.pages :]:
             self._check_stop()
-            with self._slots:
-                page = spread.walk.page(spread.pages[index])
+            page = spread.walk.page(spread.pages[index])
             is_last = index == len(spread.pages) - 1
             if not is_last and not page.fits:  # the next pages cannot be addressed by number
                 self._uneven = f"page {page.number} has {page.elements} rows where {page.expected} were due"
@@ -341,8 +339,7 @@ class Fetch:
         range_ = self._range(row, facts)
         walk = self._walker.walk(self._plan, self._slice, row, range_)
         wanted = self._slice.max_pages
-        pages = walk.pages(state, max_pages=None if wanted is None else max(0, wanted - facts.walk_pages))
-        for page in self._asked_for(pages):
+        for page in walk.pages(state, max_pages=None if wanted is None else max(0, wanted - facts.walk_pages)):
             self._check_stop()
             facts.walk_pages += 1
             self._take(page, row, writer, facts, range_)
@@ -354,15 +351,6 @@ class Fetch:
             if self._plan.on_error == "fail" or self._plan.parent is None:
                 writer.commit(resume_at(page.next), facts.to_json())
         facts.cuts += 1  # `max_pages` ended it while more follow
-
-    def _asked_for(self, pages: Iterator[Page]) -> Iterator[Page]:
-        """The pages of a walk; no more threads wait for one at the same time than there are slots."""
-        while True:
-            with self._slots:
-                page = next(pages, None)
-            if page is None:
-                return
-            yield page
 
     def _take(self, page: Page, row: ParentRow | None, writer: Writer, facts: Facts, range_: Range | None) -> None:
         """One page into the spool."""
@@ -400,9 +388,8 @@ class Fetch:
 
     # ---- threads and ends ----------------------------------------------------------------------------------------
     def _run_all(self, work: Callable[[Item], None], items: Iterator[Item] | list[Item], workers: int) -> None:
-        more = workers // 4 + 1 if workers > 1 else 0  # what came is worked on while all others ask
         try:
-            side_by_side(work, items, workers=workers + more, stop=self._stop, tick=self._tick)
+            side_by_side(work, items, workers=workers, stop=self._stop, tick=self._tick)
         finally:
             self._tick()
 

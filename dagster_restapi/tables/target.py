@@ -59,8 +59,9 @@ class _Engine:
 
     def limit(self, limits: Mapping[str, Any]) -> None:
         """Sets how much memory and how many threads it may take from now on."""
-        for name in limits.keys() - dict(self.limits.items() & limits.items()).keys():
-            self.connection.execute(f"SET GLOBAL {name} = {literal(str(limits[name]))}")
+        for name, value in limits.items():
+            if self.limits.get(name) != value:
+                self.connection.execute(f"SET GLOBAL {name} = {literal(str(value))}")
         self.limits = limits
 
     def close(self) -> None:
@@ -130,7 +131,7 @@ class Target:
         Nobody else uses it meanwhile, but for `:memory:`. After an error it is closed, and every file with it.
 
         Args:
-            room: Bytes of memory that it may take, where `memory_limit` does not say it. None: as it is.
+            room: Bytes of memory that it may take, where `memory_limit` does not say it. None: the usual amount.
         """
         if self.in_memory:
             with _guard:
@@ -149,8 +150,7 @@ class Target:
             engine = _engines.pop(key, None)
         engine = engine or _Engine.make(self.database, self._config(), self._limits(None))
         try:
-            if room:
-                engine.limit(self._limits(room))
+            engine.limit(self._limits(room))
             yield engine.connection
         except BaseException:
             engine.close()
@@ -309,7 +309,7 @@ class Target:
 
     def more_room(self, room: int) -> int | None:
         """More bytes of memory for what did not get by with so many; None where that is not ours to take."""
-        if self.memory_limit or "memory_limit" in self.config:
+        if self.in_memory or self.memory_limit or "memory_limit" in self.config:
             return None
         with duckdb.connect() as connection:  # by itself, DuckDB takes four fifths of what the machine or container has
             [(most,)] = connection.execute("SELECT current_setting('memory_limit')").fetchall()
