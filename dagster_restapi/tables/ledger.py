@@ -273,6 +273,8 @@ def record_of(
             connection.execute("CREATE OR REPLACE TEMP TABLE _asked AS SELECT unnest(?) AS partition", [keys])
             chosen = "asset = ? AND partition IN (SELECT partition FROM temp._asked)"
         if last and list(partitions) == [last.partition]:
+            if last.root_run_id and last.root_run_id != root_run_id:
+                return Record(has_table, {last.partition: last}, {last.partition: last.load_id}, last)
             newest_ones = [last]
         else:
             newest_of_each = "QUALIFY row_number() OVER (PARTITION BY partition ORDER BY sequence DESC) = 1"
