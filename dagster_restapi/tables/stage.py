@@ -21,6 +21,7 @@ from dagster_restapi.tables.sql import listing, literal, quote
 from dagster_restapi.tables.target import session
 from dagster_restapi.tables.types import key_text
 
+_MOST = 10**9  # bytes of memory to begin with, however many columns there are
 _OBJECT_BYTES = 2**20  # the least: buffers have twice this size, and for each of them there is one thread at most
 _FIRST_INSTANT, _END_OF_CALENDAR = "'0001-01-01 00:00:00+00'", "'10000-01-01 00:00:00+00'"
 
@@ -140,10 +141,10 @@ def is_out_of_memory(fault: str) -> bool:
 def room_for(spool: Spool) -> int:
     """Bytes of memory that DuckDB needs to load a spool; where that is not enough, it says so.
 
-    Its JSON reader takes 64 MB, every column that is written a block or two of 256 kB, and what was put aside on disk
-    has to be kept track of. More would only be used to keep what is read once.
+    Its JSON reader takes buffers of 32 MB, every column some blocks of 256 kB, and what was put aside on disk has to be
+    kept track of. More would only be used to keep what is read once.
     """
-    return 48 * 10**6 + paths(spool.schema) * 500_000 + spool.bytes // 64
+    return min(48 * 10**6 + paths(spool.schema) * 10**6 + spool.bytes // 64, _MOST)
 
 
 def _advice(fault: str) -> str:
