@@ -141,10 +141,10 @@ def is_out_of_memory(fault: str) -> bool:
 def room_for(spool: Spool) -> int:
     """Bytes of memory that DuckDB needs to load a spool; where that is not enough, it says so.
 
-    Its JSON reader takes buffers of 32 MB, every column some blocks of 256 kB, and what was put aside on disk has to be
-    kept track of. More would only be used to keep what is read once.
+    Its JSON reader takes buffers of 32 MB, every column a block or two of 256 kB, and what was put aside on disk has to
+    be kept track of. More would only be used to keep what is read once.
     """
-    return min(48 * 10**6 + paths(spool.schema) * 10**6 + spool.bytes // 64, _MOST)
+    return min(48 * 10**6 + paths(spool.schema) * 500_000 + spool.bytes // 64, _MOST)
 
 
 def _advice(fault: str) -> str:
