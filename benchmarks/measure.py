@@ -67,14 +67,21 @@ def _family(pid: int) -> list[int]:
     found = [pid]
     for parent in found:
         try:
-            words = Path(f"/proc/{parent}/cmdline").read_bytes()
+            words = _words(parent)
             for task in Path(f"/proc/{parent}/task").iterdir():
-                for child in map(int, (task / "children").read_text().split()):
-                    if Path(f"/proc/{child}/cmdline").read_bytes() != words:
-                        found.append(child)
+                children = map(int, (task / "children").read_text().split())
+                found += [child for child in children if _words(child) != words]
         except OSError:
             continue  # it has ended
     return found
+
+
+def _words(pid: int) -> bytes:
+    """What a process was started with; nothing of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _resident(pid: int) -> int:
