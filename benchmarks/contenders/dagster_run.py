@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,8 @@ def use_home(folder: Path) -> None:
 
 
 def watch(marks: dict[str, float]) -> None:
-    """Notes when a step of ours begins, when its load is done, and when it has its result."""
-    run, load = step.Step.run, haul.load
+    """Notes when a step of ours begins, when its load, or the fetch that needs none, is done, and when it has its result."""
+    run, fetch, load = step.Step.run, haul.Fetch.run, haul.load
 
     def watched_run(self: step.Step) -> Any:
         marks["began"] = time.time()
@@ -81,13 +82,17 @@ def watch(marks: dict[str, float]) -> None:
             marks.setdefault("ended", time.time())
             yield result
 
-    def watched_load(*args: Any, **options: Any) -> Any:
-        try:
-            return load(*args, **options)
-        finally:
-            marks["loaded"] = time.time()
+    def watched(work: Callable[..., Any]) -> Callable[..., Any]:
+        def watched_work(*args: Any, **options: Any) -> Any:
+            try:
+                return work(*args, **options)
+            finally:
+                marks["loaded"] = time.time()
 
-    step.Step.run, haul.load = watched_run, watched_load  # type: ignore[method-assign]
+        return watched_work
+
+    step.Step.run = watched_run  # type: ignore[method-assign]
+    haul.Fetch.run, haul.load = watched(fetch), watched(load)  # type: ignore[method-assign]
 
 
 def work(task: Task) -> Done:

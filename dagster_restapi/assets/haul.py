@@ -15,6 +15,7 @@ import msgspec
 from dagster_restapi.assets.partitions import Part
 from dagster_restapi.assets.run_config import Parents
 from dagster_restapi.assets.state import Past, Standing, stand
+from dagster_restapi.config.fingerprint import fingerprint
 from dagster_restapi.errors import ExtractError, OutOfMemory
 from dagster_restapi.extract.fetch import Fetch
 from dagster_restapi.extract.parents import Frozen, ParentRow, read_parents
@@ -22,9 +23,11 @@ from dagster_restapi.extract.walker import Walker
 from dagster_restapi.http.session import Session
 from dagster_restapi.model import Fetched, LoadResult, Parent, Plan, Slice, TablePlan, Window
 from dagster_restapi.spool import Spool
-from dagster_restapi.tables.load import load, more_room, read_back, root_exists, staging
+from dagster_restapi.tables.ledger import read_back
+from dagster_restapi.tables.load import load, more_room, other_layout, root_exists, staging
 from dagster_restapi.tables.parents import copy_parent_rows
 from dagster_restapi.tables.stage import Staged, room_for
+from dagster_restapi.tables.standing import as_it_stands, brings_nothing
 from dagster_restapi.tables.target import Target, Turns
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ class Loaded:
 
     Attributes:
         together: How many partitions the numbers of `fetched` are for: those that one range of requests brought.
+        stands: All that was fetched stood there already, so that there was no load: `result` tells of the newest one.
     """
 
     part: Part
@@ -44,6 +48,7 @@ class Loaded:
     fetched: Fetched
     result: LoadResult
     together: int = 1
+    stands: bool = False
 
 
 class Haul:
@@ -161,13 +166,42 @@ class Haul:
                 tell=self._step.say,
                 stop=self._stop,
             ).run()
-            left, room = list(due), room_for(spool)
-            while left:
-                try:
-                    yield from self._load_all(left, slice_, spool, fetched, room)
-                except OutOfMemory as error:
-                    room = more_room(self._step.target, room, error, self._step.say)
+            stands = self._as_it_stands(slice_, spool, fetched)
+            if stands:
+                yield stands
+            else:
+                yield from self._load_with_room(due, slice_, spool, fetched)
             spool.remove()
+
+    def _as_it_stands(self, slice_: Slice, spool: Spool, fetched: Fetched) -> Loaded | None:
+        """The result without a load, where one of this spool would leave all rows as the newest load left them.
+
+        Such a run leaves the database alone: nobody waits for its lock, and the ledger stays short.
+        """
+        standing, last = self._standings[self._first.key], self._past.record.last
+        newest, plain = standing.newest, self._plan.incremental is not None and self._plan.parent is None
+        if newest is None or last is None or self._by_window or not plain or not fetched.complete or slice_.by_hand:
+            return None
+        replaces = standing.rebuild or self._replaces_all or self._repeated(standing) is not None
+        same = newest.tell.get("notes") == self._notes and not other_layout(slice_, last)
+        if replaces or not same or not brings_nothing(spool, fetched, newest):
+            return None
+        return Loaded(self._first, standing, fetched, as_it_stands(fetched, newest, last), stands=True)
+
+    @cached_property
+    def _notes(self) -> dict[str, str]:
+        """Under which settings a load is made: all that change requests, tables, or what is shown of them."""
+        return {"settings": fingerprint(self._plan.fingerprint, self._plan.preview)}
+
+    def _load_with_room(
+        self, due: Sequence[tuple[int, Part]], slice_: Slice, spool: Spool, fetched: Fetched
+    ) -> Iterator[Loaded]:
+        left, room = list(due), room_for(spool)
+        while left:
+            try:
+                yield from self._load_all(left, slice_, spool, fetched, room)
+            except OutOfMemory as error:
+                room = more_room(self._step.target, room, error, self._step.say)
 
     def _load_all(
         self, left: list[tuple[int, Part]], slice_: Slice, spool: Spool, fetched: Fetched, room: int
@@ -202,6 +236,7 @@ class Haul:
             expected=standing.newest.load_id if standing.newest else None,
             replace=standing.rebuild or self._replaces_partition,
             remove_load=self._repeated(standing),
+            notes=self._notes,
             staged=staged,
             turns=turns,
             log=self._step.say,

@@ -29,7 +29,7 @@ def event_metadata(
     loaded: Loaded,
     *,
     table: str,
-    preview: Sequence[Mapping[str, Any]],
+    preview: str,
     cursors: Mapping[str, Any] | None = None,
     parent_key: dg.AssetKey | None = None,
 ) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def event_metadata(
 
     Args:
         table: schema.table of the root table.
-        preview: A few rows to show, column to value; none where the preview is off.
+        preview: A few rows to show, as Markdown; empty where the preview is off.
         cursors: Count, minimum and maximum, where the cursor is one per parent key.
         parent_key: The asset that `include_from_parent` copies columns from.
     """
@@ -86,7 +86,7 @@ def event_metadata(
     if fetched.url:
         metadata[f"{PREFIX}/url"] = dg.MetadataValue.url(fetched.url)
     if preview:
-        metadata["preview"] = dg.MetadataValue.md(markdown_table(preview))
+        metadata["preview"] = dg.MetadataValue.md(preview)
     return metadata
 
 

@@ -33,6 +33,7 @@ class Standing:
         told: This very run has loaded already and was stopped before it could tell: only tell.
         unreported: A load of an earlier run of this instance that no event tells of.
         wipe: The newest wipe of the asset, so that the ledger knows which wipes it has answered.
+        preview: What the event of the newest load shows, as Markdown.
     """
 
     cursor: Cursor | None
@@ -42,6 +43,19 @@ class Standing:
     told: bool = False
     unreported: str | None = None
     wipe: str | None = None
+    preview: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What the newest event of a slice that names a load says of it.
+
+    Attributes:
+        preview: The rows that it shows, as Markdown.
+    """
+
+    load_id: str
+    preview: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +67,7 @@ class Past:
         root_run_id: The run itself, or the one that it is a re-execution of.
         resumes: Whether the run goes on from the failure of that one.
         wipe: The newest wipe of the asset.
-        told: The load that the newest event of each slice names, where that can matter.
+        told: The newest event of each slice that names a load, where that can matter.
         ours: The loads of the ledger that no such event names, of runs of this instance.
     """
 
@@ -62,7 +76,7 @@ class Past:
     root_run_id: str
     resumes: bool = False
     wipe: str | None = None
-    told: Mapping[str | None, str] = field(default_factory=dict)
+    told: Mapping[str | None, Event] = field(default_factory=dict)
     ours: frozenset[str] = frozenset()
 
 
@@ -79,8 +93,8 @@ def look_back(
     known = {part: row for part, row in record.newest.items() if not by_window or row.root_run_id == root}
     records = instance.get_asset_records([key])
     entry = records[0].asset_entry if records else None
-    told = newest_event_loads(instance, key, list(known), entry) if entry else {}
-    silent = [row for part, row in known.items() if not by_window and row.load_id != told.get(part)]
+    told = newest_events(instance, key, list(known), entry) if entry else {}
+    silent = [row for part, row in known.items() if not by_window and not _tells_of(told.get(part), row)]
     return Past(
         record,
         run.run_id,
@@ -92,13 +106,18 @@ def look_back(
     )
 
 
+def _tells_of(event: Event | None, row: LedgerRow) -> bool:
+    return event is not None and event.load_id == row.load_id
+
+
 def stand(past: Past, partition: str | None, *, by_window: bool, full_refresh: bool) -> Standing:
     """Compares the slice's newest event that names a load with the ledger's newest row, by load and never by clock.
 
     Source: DESIGN, "The life of a step", 2.
     """
     newest, wipe = past.record.newest.get(partition), past.wipe
-    reported = newest is not None and newest.load_id == past.told.get(partition)
+    event = past.told.get(partition)
+    reported = newest is not None and _tells_of(event, newest)
     # A re-execution of all that was done loads again; a retry, or one from the failure on, goes on behind it.
     goes_on = not reported or past.resumes or (newest is not None and newest.run_id == past.run_id)
     if newest is not None and newest.root_run_id == past.root_run_id and goes_on:
@@ -113,55 +132,57 @@ def stand(past: Past, partition: str | None, *, by_window: bool, full_refresh: b
     if wipe is not None and wipe != newest.wipe:
         return Standing(None, "wiped", newest, rebuild=True, wipe=wipe)
     if reported:
-        return Standing(newest.cursor, "metadata", newest, wipe=wipe)
+        return Standing(newest.cursor, "metadata", newest, wipe=wipe, preview=event.preview if event else "")
     unreported = newest.load_id if newest.load_id in past.ours else None  # else another instance has told of it
     return Standing(newest.cursor, "ledger", newest, unreported=unreported, wipe=wipe)
 
 
-def newest_event_loads(
+def newest_events(
     instance: DagsterInstance, key: dg.AssetKey, partitions: Sequence[str | None], entry: AssetEntry
-) -> dict[str | None, str]:
-    """The load that the newest event with a load names, of each slice; "report materialization" makes events without.
+) -> dict[str | None, Event]:
+    """The newest event of each slice that names a load; "report materialization" makes events without.
 
     A call of Dagster takes about as long for many partitions as for one.
     """
     newest_record = entry.last_materialization_record
-    if list(partitions) == [None] and newest_record is not None and (load := _load_of(newest_record)) is not None:
-        return {None: load}
+    if list(partitions) == [None] and newest_record is not None and (event := _event_of(newest_record)) is not None:
+        return {None: event}
     if len(partitions) <= 1:
-        return {part: load for part in partitions if (load := _search_back(instance, key, part)) is not None}
+        return {part: event for part in partitions if (event := _search_back(instance, key, part)) is not None}
     keys = [part for part in partitions if part is not None]
     newest = instance.get_latest_storage_id_by_partition(key, DagsterEventType.ASSET_MATERIALIZATION, set(keys))
-    found: dict[str | None, str] = {}
+    found: dict[str | None, Event] = {}
     ids = list(newest.values())
     for start in range(0, len(ids), _AT_ONCE):
         filter_ = AssetRecordsFilter(asset_key=key, storage_ids=ids[start : start + _AT_ONCE])
         for record in instance.fetch_materializations(filter_, limit=_AT_ONCE).records:
-            if (load := _load_of(record)) is not None:
-                found[record.partition_key] = load
+            if (event := _event_of(record)) is not None:
+                found[record.partition_key] = event
     for part in newest.keys() - found.keys():
-        if (load := _search_back(instance, key, part)) is not None:
-            found[part] = load
+        if (event := _search_back(instance, key, part)) is not None:
+            found[part] = event
     return found
 
 
-def _search_back(instance: DagsterInstance, key: dg.AssetKey, partition: str | None) -> str | None:
+def _search_back(instance: DagsterInstance, key: dg.AssetKey, partition: str | None) -> Event | None:
     filter_ = AssetRecordsFilter(asset_key=key, asset_partitions=None if partition is None else [partition])
     cursor: str | None = None
     while True:
         found = instance.fetch_materializations(filter_, limit=_BACK if cursor else 1, cursor=cursor)
         for record in found.records:
-            if (load := _load_of(record)) is not None:
-                return load
+            if (event := _event_of(record)) is not None:
+                return event
         if not found.has_more:
             return None
         cursor = found.cursor
 
 
-def _load_of(record: EventLogRecord) -> str | None:
-    materialization = record.asset_materialization
-    load = materialization.metadata.get(f"{PREFIX}/load_id") if materialization else None
-    return None if load is None else str(load.value)
+def _event_of(record: EventLogRecord) -> Event | None:
+    metadata = record.asset_materialization.metadata if record.asset_materialization else {}
+    load, preview = metadata.get(f"{PREFIX}/load_id"), metadata.get("preview")
+    if load is None:
+        return None
+    return Event(str(load.value), preview.value if isinstance(preview, dg.MarkdownMetadataValue) else "")
 
 
 def newest_wipe(entry: AssetEntry) -> str | None:

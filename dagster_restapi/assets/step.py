@@ -14,7 +14,7 @@ import dagster as dg
 
 from dagster_restapi.assets.haul import Haul, Loaded
 from dagster_restapi.assets.io_manager import ParentTable, RestApiDbIOManager
-from dagster_restapi.assets.metadata import data_version_tags, event_metadata
+from dagster_restapi.assets.metadata import data_version_tags, event_metadata, markdown_table
 from dagster_restapi.assets.partitions import Part, layout_of, part_of, stretches, takes_range
 from dagster_restapi.assets.run_config import RestApiRunConfig
 from dagster_restapi.assets.state import Past, look_back
@@ -150,7 +150,8 @@ class Step:
     def _tell(self, done: list[Loaded]) -> dict[str | None, Told]:
         """The metadata of every load; the tables are read once for all of them."""
         plan, shown = self.plan, self.plan.preview or PreviewConfig()
-        keys = [loaded.part.key for loaded in done]
+        seen = {loaded.part.key: loaded.standing.preview for loaded in done if loaded.stands}
+        keys = [loaded.part.key for loaded in done if not seen.get(loaded.part.key)]
         rows = previews(self.target, plan.table.table, rows=shown.rows, hidden=shown.hide, partitions=keys)
         told: dict[str | None, Told] = {}
         for loaded in done:
@@ -163,7 +164,7 @@ class Step:
                 plan,
                 loaded,
                 table=f"{self.target.schema}.{plan.table.table}",
-                preview=rows.get(part.key, ()),
+                preview=markdown_table(rows[part.key]) if part.key in rows else seen.get(part.key, ""),
                 cursors=dataclasses.asdict(summary) if summary else None,
                 parent_key=self._parent_key,
             )

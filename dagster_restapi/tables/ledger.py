@@ -9,14 +9,14 @@ _restapi_columns   which column holds which path of a record
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
 import msgspec
 
-from dagster_restapi.model import Cursor, JsonScalar, LedgerRow
+from dagster_restapi.model import Cursor, JsonScalar, LedgerRow, LoadResult
 from dagster_restapi.tables.sql import Space, literal
 from dagster_restapi.tables.target import Target
 from dagster_restapi.tables.types import instant_text
@@ -111,6 +111,18 @@ def _columns(connection: duckdb.DuckDBPyConnection, space: Space, *tables: str) 
             [space.catalog, space.schema, *tables],
         ).fetchall()
     )
+
+
+def _columns_of(connection: duckdb.DuckDBPyConnection, space: Space, table: str) -> list[str]:
+    """The columns of a table, none where it is not there. Not within a transaction, which a missing one would abort.
+
+    `duckdb_columns()` takes some 20 ms when it is first asked, and a SELECT takes a missing `json` for a file's name.
+    """
+    try:
+        found = connection.execute(f"SELECT name FROM pragma_table_info({literal(space.table(table))})").fetchall()
+    except duckdb.CatalogException:
+        return []
+    return [name for (name,) in found]
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, space: Space) -> None:
@@ -239,6 +251,14 @@ def _cursor(text: str | None) -> Cursor | None:
     return msgspec.json.decode(text, type=Cursor) if text else None
 
 
+def read_back(row: LedgerRow) -> LoadResult:
+    """What a load told when it was committed, from its row in the ledger."""
+    told = row.tell.get("load")
+    if told is None:  # written by an older version
+        return LoadResult(load_id=row.load_id, already_loaded=True, rows_loaded=row.rows, cursor=row.cursor)
+    return replace(msgspec.convert(told, LoadResult), already_loaded=True)
+
+
 # ---- reading from outside --------------------------------------------------------------------------------------------
 def newest_load(target: Target, asset: str, partition: str | None = None) -> LedgerRow | None:
     """The newest load of an asset's slice; None where file, schema or ledger are not there yet. Read-only and brief."""
@@ -263,9 +283,9 @@ def record_of(
         return Record()
     with target.read() as connection:
         space = target.space(connection)
-        known = _columns(connection, space, table, LOADS)
-        has_table = table in known
-        if LOADS not in known:
+        has_table = bool(_columns_of(connection, space, table))
+        columns = _columns_of(connection, space, LOADS)
+        if not columns:
             return Record(has_table)
         last = newest_of_asset(connection, space, asset)
         chosen, values = "asset = ? AND partition IS NULL", [asset]
@@ -280,7 +300,7 @@ def record_of(
             newest_of_each = "QUALIFY row_number() OVER (PARTITION BY partition ORDER BY sequence DESC) = 1"
             newest_ones = _rows(connection, space, f"{chosen} {newest_of_each}", values)
         # An older version did not write of which root run a load is: it is of none that goes on now.
-        of_others = "root_run_id IS DISTINCT FROM ?" if "root_run_id" in known[LOADS] else "? IS NOT NULL"
+        of_others = "root_run_id IS DISTINCT FROM ?" if "root_run_id" in columns else "? IS NOT NULL"
         before = connection.execute(
             f"SELECT partition, arg_max(load_id, sequence) FROM {space.table(LOADS)} "
             f"WHERE {chosen} AND {of_others} GROUP BY partition",

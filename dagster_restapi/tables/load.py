@@ -24,7 +24,8 @@ from dagster_restapi.tables.shape import Path as KeyPath
 from dagster_restapi.tables.shape import column_name, key_path
 from dagster_restapi.tables.sql import Space, literal
 from dagster_restapi.tables.stage import Staged, is_out_of_memory, room_for, stage
-from dagster_restapi.tables.target import Log, Target, Turns
+from dagster_restapi.tables.standing import hashes_at
+from dagster_restapi.tables.target import Log, Target, Turns, prepare_catalog
 from dagster_restapi.tables.types import plain
 from dagster_restapi.tables.write import Counts, Job, write
 
@@ -101,9 +102,9 @@ def staging(target: Target, plan: TablePlan, slice_: Slice, spool: Spool, room: 
         OutOfMemory: There is too little memory to stage them, or to load them.
         TableError: The records cannot be staged.
     """
-    with (
-        target.engine(room) as engine,
-        stage(
+    with target.engine(room) as engine:
+        ready = prepare_catalog(engine)
+        with stage(
             engine,
             spool,
             plan,
@@ -111,9 +112,9 @@ def staging(target: Target, plan: TablePlan, slice_: Slice, spool: Spool, room: 
             by_window=slice_.window is not None,
             within=slice_.scope,
             stretch=[key for key, _ in slice_.stretch],
-        ) as staged,
-    ):
-        yield staged
+        ) as staged:
+            ready.join()
+            yield staged
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ def _transact(connection: duckdb.DuckDBPyConnection, request: _Request, staged: 
         known = ledger.find(connection, space, load_id)
         if known:
             connection.execute("ROLLBACK")
-            return read_back(known)
+            return ledger.read_back(known)
         last = newest = ledger.newest_of_asset(connection, space, slice_.asset)
         if last and last.partition != slice_.partition:
             newest = ledger.newest(connection, space, slice_.asset, slice_.partition)
@@ -309,7 +310,10 @@ def _write(
             f"DELETE FROM {space.table(ledger.LOADS)} WHERE load_id = ? AND asset = ?",
             [request.remove_load, slice_.asset],
         )
-    ledger.append(connection, space, _ledger_row(request, result, sequence))
+    standing = None
+    if slice_.window is None:
+        standing = hashes_at(connection, space, plan, tables.root, request.cursor_after, slice_.partition)
+    ledger.append(connection, space, _ledger_row(request, result, sequence, standing))
     return result
 
 
@@ -450,7 +454,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 yield msgspec.json.decode(line)
 
 
-def _ledger_row(request: _Request, result: LoadResult, sequence: int) -> LedgerRow:
+def _ledger_row(request: _Request, result: LoadResult, sequence: int, standing: list[str] | None) -> LedgerRow:
     slice_ = request.slice_
     return LedgerRow(
         load_id=request.load_id,
@@ -464,7 +468,7 @@ def _ledger_row(request: _Request, result: LoadResult, sequence: int) -> LedgerR
         parent_load_id=request.fetched.parent_load_id,
         failed_parents=request.fetched.failed_parents,
         tables=(request.plan.table, *result.tables),
-        tell={"load": result, "fetched": request.fetched, "notes": request.notes},
+        tell={"load": result, "fetched": request.fetched, "notes": request.notes, "standing": standing},
         format_version=ledger.FORMAT,
         committed_at="",
         root_run_id=slice_.root_run_id,
@@ -472,14 +476,6 @@ def _ledger_row(request: _Request, result: LoadResult, sequence: int) -> LedgerR
         data_version=result.data_version,
         layout=slice_.layout,
     )
-
-
-def read_back(row: LedgerRow) -> LoadResult:
-    """What a load told when it was committed, from its row in the ledger."""
-    told = row.tell.get("load")
-    if told is None:  # written by an older version
-        return LoadResult(load_id=row.load_id, already_loaded=True, rows_loaded=row.rows, cursor=row.cursor)
-    return replace(msgspec.convert(told, LoadResult), already_loaded=True)
 
 
 def _failed(fault: str, request: _Request) -> TableError:

@@ -188,7 +188,7 @@ def previews(
     Args:
         hidden: Columns that are not shown.
     """
-    if not target.exists or rows <= 0:
+    if not partitions or rows <= 0 or not target.exists:
         return {}
     with target.read() as connection:
         space = target.space(connection)

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -158,10 +158,7 @@ class Target:
         self._keep(engine)
 
     def warm(self) -> None:
-        """Makes the first engine in a thread, and has it look through its catalog, while Dagster prepares a step.
-
-        Both take DuckDB some 20 ms, once for each process.
-        """
+        """Makes the first engine in a thread, while Dagster prepares a step. It takes DuckDB some 20 ms."""
         if self.in_memory:
             return
         with _guard:
@@ -173,8 +170,6 @@ class Target:
     def _make_ahead(self) -> None:
         try:
             engine = _Engine.make(self.database, self._config(), self._limits(None))
-            for catalog in ("duckdb_tables", "duckdb_columns"):
-                engine.connection.execute(f"SELECT count(*) FROM {catalog}()")
         except (duckdb.Error, OSError) as error:  # whoever needs an engine meets the fault again, and tells it
             _logger.debug("no engine could be made ahead for %s: %s", self.database, error)
             return
@@ -413,6 +408,20 @@ def _sweep(database: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError:
             continue  # another process removes it at this moment, or it is none of ours
+
+
+def prepare_catalog(engine: duckdb.DuckDBPyConnection) -> threading.Thread:
+    """Has a thread look through an engine's catalog, as a load does; the first time DuckDB takes some 20 ms for it."""
+    connection = engine.cursor()
+
+    def look() -> None:
+        with connection, suppress(duckdb.Error):  # whoever looks again meets the fault, and tells it
+            for catalog in ("duckdb_tables", "duckdb_columns"):
+                connection.execute(f"SELECT count(*) FROM {catalog}()")
+
+    thread = threading.Thread(target=look, name="dagster_restapi-catalog")
+    thread.start()
+    return thread
 
 
 @contextmanager

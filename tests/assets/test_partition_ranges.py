@@ -297,14 +297,14 @@ def test_sixty_daily_partitions_are_staged_once_and_need_few_reads(
         (haul, "load"),
         (step, "record_of"),
         (step, "previews"),
-        (state, "newest_event_loads"),
+        (state, "newest_events"),
     ]:
         counted(module, name)
     house = source(events({**DAILY, "end": "2024-03-01"}))
     told = house.each(house.run("events", between=("2024-01-01", "2024-02-29")), "events")
     assert len(told) == 60
     assert len(api.requests) == 1
-    assert calls == {"staging": 1, "load": 60, "record_of": 1, "previews": 1, "newest_event_loads": 1}
+    assert calls == {"staging": 1, "load": 60, "record_of": 1, "previews": 1, "newest_events": 1}
     assert sum(counts(house).values()) == len(rows)
     assert max(one["locked_seconds"] for one in told.values()) < 2.0
     assert datetime.fromisoformat(told["2024-02-29"]["window_end"]).month == 3

@@ -12,8 +12,8 @@ import pytest
 from dagster_restapi.errors import LedgerConflict, LockTimeout, TableError
 from dagster_restapi.model import Cursor, Fetched, Slice, TablePlan
 from dagster_restapi.spool import Spool
-from dagster_restapi.tables.ledger import cursor_summary, find_load, forget, loads, newest_load
-from dagster_restapi.tables.load import load, read_back, root_exists
+from dagster_restapi.tables.ledger import cursor_summary, find_load, forget, loads, newest_load, read_back
+from dagster_restapi.tables.load import load, root_exists
 from dagster_restapi.tables.target import Target
 
 PLAN = TablePlan(resource="t", table="t")
