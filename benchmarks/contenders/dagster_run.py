@@ -73,7 +73,7 @@ def use_home(folder: Path) -> None:
 
 
 def watch(marks: dict[str, float]) -> None:
-    """Notes when a step of ours begins, when its load, or the fetch that needs none, is done, and when it has its result."""
+    """Notes when a step begins, when its load, or the fetch that needs none, is done, and when it has its result."""
     run, fetch, load = step.Step.run, haul.Fetch.run, haul.load
 
     def watched_run(self: step.Step) -> Any:

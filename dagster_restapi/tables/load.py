@@ -25,7 +25,7 @@ from dagster_restapi.tables.shape import column_name, key_path
 from dagster_restapi.tables.sql import Space, literal
 from dagster_restapi.tables.stage import Staged, is_out_of_memory, room_for, stage
 from dagster_restapi.tables.standing import hashes_at
-from dagster_restapi.tables.target import Log, Target, Turns, prepare_catalog
+from dagster_restapi.tables.target import Log, Target, Turns, catalog_ahead
 from dagster_restapi.tables.types import plain
 from dagster_restapi.tables.write import Counts, Job, write
 
@@ -102,9 +102,10 @@ def staging(target: Target, plan: TablePlan, slice_: Slice, spool: Spool, room: 
         OutOfMemory: There is too little memory to stage them, or to load them.
         TableError: The records cannot be staged.
     """
-    with target.engine(room) as engine:
-        ready = prepare_catalog(engine)
-        with stage(
+    with (
+        target.engine(room) as engine,
+        catalog_ahead(engine) as ready,
+        stage(
             engine,
             spool,
             plan,
@@ -112,9 +113,10 @@ def staging(target: Target, plan: TablePlan, slice_: Slice, spool: Spool, room: 
             by_window=slice_.window is not None,
             within=slice_.scope,
             stretch=[key for key, _ in slice_.stretch],
-        ) as staged:
-            ready.join()
-            yield staged
+        ) as staged,
+    ):
+        ready.join()
+        yield staged
 
 
 @dataclass(frozen=True, slots=True)

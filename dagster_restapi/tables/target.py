@@ -410,8 +410,9 @@ def _sweep(database: Path) -> None:
             continue  # another process removes it at this moment, or it is none of ours
 
 
-def prepare_catalog(engine: duckdb.DuckDBPyConnection) -> threading.Thread:
-    """Has a thread look through an engine's catalog, as a load does; the first time DuckDB takes some 20 ms for it."""
+@contextmanager
+def catalog_ahead(engine: duckdb.DuckDBPyConnection) -> Iterator[threading.Thread]:
+    """A thread that looks through an engine's catalog, as a load does: the first look takes DuckDB some 20 ms."""
     connection = engine.cursor()
 
     def look() -> None:
@@ -421,7 +422,10 @@ def prepare_catalog(engine: duckdb.DuckDBPyConnection) -> threading.Thread:
 
     thread = threading.Thread(target=look, name="dagster_restapi-catalog")
     thread.start()
-    return thread
+    try:
+        yield thread
+    finally:
+        thread.join()
 
 
 @contextmanager

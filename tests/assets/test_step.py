@@ -88,6 +88,77 @@ def test_a_run_with_nothing_new_changes_nothing_and_keeps_the_data_version(house
     assert data_version(house, "events") != versions[0]
 
 
+def test_a_run_with_nothing_new_makes_no_load_and_tells_what_stands(house: Any) -> None:
+    first = house.load("events")
+    before = house.database.read_bytes()
+    second = house.load("events")
+    assert house.database.read_bytes() == before, "the file was not even opened for writing"
+    same = ("load_id", "cursor", "dagster/row_count", "dagster/column_schema", "dagster/table_name", "preview")
+    assert {key: second[key] for key in same} == {key: first[key] for key in same}
+    assert (second["cursor_source"], second["cursor_before"]) == ("metadata", first["cursor"])
+    assert second["child_tables"] == {}
+    assert not list(house.io_manager()._spool_root(dg.build_init_resource_context()).iterdir())
+    third = house.load("events")
+    assert {key: third[key] for key in same} == {key: first[key] for key in same}, "and so on, without end"
+
+
+def test_a_run_with_nothing_new_in_another_instance_shows_the_rows_all_the_same(house: Any) -> None:
+    first = house.load("events")
+    with dg.DagsterInstance.ephemeral() as other:
+        told = house.load("events", instance=other)
+    assert (told["cursor_source"], told["load_id"], told["preview"]) == ("ledger", first["load_id"], first["preview"])
+
+
+def test_a_row_that_changed_at_the_very_cursor_is_loaded(house: Any, api: Any) -> None:
+    rows = [{"id": 1, "at": "2024-01-01T00:00:00Z", "tags": ["a"]}, {"id": 2, "at": "2024-01-02T00:00:00Z", "tags": []}]
+    serve_since(house, api, rows)
+    first = house.load("items")
+    assert house.load("items")["load_id"] == first["load_id"]
+    rows[1]["tags"] = ["b"]
+    changed = house.load("items")
+    assert (changed["rows_updated"], changed["rows_inserted"]) == (1, 0)
+    rows.append({"id": 3, "at": "2024-01-02T01:00:00+01:00", "tags": []})  # the same instant
+    assert house.load("items")["rows_inserted"] == 1
+    assert house.load("items")["rows_loaded"] == 0
+    assert house.query("SELECT id FROM tracker.items ORDER BY id") == [(1,), (2,), (3,)]
+    assert house.query("SELECT value FROM tracker.items__tags ORDER BY value") == [("a",), ("b",)]
+    assert house.query("SELECT count(*) FROM tracker._restapi_loads") == [(3,)]
+
+
+def test_after_a_change_of_settings_even_nothing_new_is_loaded(house: Any, api: Any) -> None:
+    rows = [{"id": 1, "at": "2024-01-01T00:00:00Z", "secret": "x"}]
+    resource = serve_since(house, api, rows)
+    first = house.load("items")
+    assert "secret" in first["preview"]
+    resource["preview"] = {"hide": ["secret"]}
+    assert "secret" not in house.load("items")["preview"]
+    resource["columns"] = {"added": {"data_type": "bigint"}}
+    assert "added" in [column.name for column in house.load("items")["dagster/column_schema"].columns]
+    rows.clear()
+    last = house.load("items")
+    assert (last["load_id"], last["dagster/row_count"]) == (house.load("items")["load_id"], 1), (
+        "an empty answer as well"
+    )
+
+
+def serve_since(house: Any, api: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """One resource that is merged by `id` and asked for from its cursor on; gives its settings."""
+    api.route("/items", lambda request: {"items": rows})
+    resource: dict[str, Any] = {
+        "name": "items",
+        "primary_key": "id",
+        "write_disposition": "merge",
+        "endpoint": {
+            "path": "items",
+            "paginator": "single_page",
+            "data_selector": "items",
+            "incremental": {"cursor_path": "at", "initial_value": "2024-01-01T00:00:00Z"},
+        },
+    }
+    house.config = {"client": {"base_url": api.url}, "resources": [resource]}
+    return resource
+
+
 def data_version(house: Any, asset: str) -> str:
     event = house.instance.get_latest_materialization_event(dg.AssetKey(asset))
     return event.asset_materialization.tags["dagster/data_version"]
@@ -360,8 +431,9 @@ def test_a_database_of_an_older_version_is_gone_on_from_in_a_new_instance(house:
     with dg.DagsterInstance.ephemeral() as other:
         told = house.load("events", instance=other)
         assert (told["cursor_source"], told["cursor_before"]) == ("ledger", cursor)
-        assert house.load("events", instance=other)["cursor_source"] == "metadata"
+        told = house.load("events", instance=other)
+        assert (told["cursor_source"], told["rows_loaded"]) == ("metadata", 0)
     assert house.query("SELECT id FROM tracker.events ORDER BY id") == [
         (row["id"],) for row in house.api.tracker.listing("events")
     ]
-    assert house.query("SELECT format_version FROM tracker._restapi_loads ORDER BY sequence") == [(0,), (1,), (1,)]
+    assert house.query("SELECT format_version FROM tracker._restapi_loads ORDER BY sequence") == [(0,), (1,)]
