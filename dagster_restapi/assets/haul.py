@@ -142,17 +142,17 @@ class Haul:
             io.spool_root, self._spool_name, root_run_id=self._past.root_run_id, resume_within=io.resume_within
         )
 
-    def _say_start(self, slice_: Slice) -> None:
+    def _since(self, slice_: Slice) -> str:
+        """Where the slice goes on and who said so, in words."""
         if self._plan.incremental is None or self._plan.parent is not None or slice_.window:
-            return
-        at = f"behind {slice_.cursor.value}" if slice_.cursor else "at the beginning"
-        at = "with the window given by hand" if slice_.by_hand else at
-        self._step.say(f"{self._plan.name}: starts {at} ({self._standings[self._first.key].source})")
+            return ""
+        at = f"from {slice_.cursor.value} on" if slice_.cursor else "from the beginning on"
+        at = "in the window given by hand" if slice_.by_hand else at
+        return f"{at} ({self._standings[self._first.key].source})"
 
     # ---- fetch and load ------------------------------------------------------------------------------------------
     def _fetch_and_load(self, due: Sequence[tuple[int, Part]]) -> Iterator[Loaded]:
         slice_ = self._whole()
-        self._say_start(slice_)
         with self._open_spool() as spool:
             walker = Walker(
                 self._step.plans, self._session, stored=lambda child, parent: self._stored_rows(child, parent, spool)
@@ -163,6 +163,7 @@ class Haul:
                 slice_,
                 spool,
                 stored_parents=self._copy_parents,
+                since=self._since(slice_),
                 tell=self._step.say,
                 stop=self._stop,
             ).run()

@@ -59,6 +59,7 @@ class Fetch:
         spool: Open; what an earlier try left in it is not asked again.
         stored_parents: Copies the rows of a parent that has a table into the given file; gives the parent's newest
             load with the counts.
+        since: Where the slice goes on, in words for the log.
         tell: Takes lines for the run's log.
         stop: Set from outside, it ends every thread at its next page; the spool keeps what is committed.
     """
@@ -71,13 +72,14 @@ class Fetch:
         spool: Spool,
         *,
         stored_parents: Callable[[Parent, Path], Frozen] | None = None,
+        since: str = "",
         tell: Callable[[str], None] = _log.info,
         stop: threading.Event | None = None,
     ) -> None:
         self._walker, self._plan, self._slice, self._spool = walker, plan, slice_, spool
         self._stored_parents, self._tell = stored_parents, tell
         self._stop = stop or threading.Event()
-        self._progress = Progress(plan.name, tell)
+        self._progress = Progress(plan.name, tell, since)
         self._where = f"resource {plan.name}"
         self._notes = 0  # of the session's, told so far
         self._first_failure: RestApiError | None = None

@@ -17,11 +17,12 @@ class Progress:
     Args:
         name: The resource.
         tell: Takes a finished line; the run's log.
+        since: Where the fetch goes on, in words; the end of each line.
         every: Seconds between two lines.
     """
 
-    def __init__(self, name: str, tell: Callable[[str], None], every: float = 5.0) -> None:
-        self.name, self._tell, self._every = name, tell, every
+    def __init__(self, name: str, tell: Callable[[str], None], since: str = "", every: float = 5.0) -> None:
+        self.name, self._tell, self._since, self._every = name, tell, since, every
         self._watch = watcher.get()
         self._lock = threading.Lock()
         self._started = self._last = time.monotonic()
@@ -84,6 +85,8 @@ class Progress:
             parts.append(f"{part:.0%} of {of:,} {what}")
             if 0 < part < 1:
                 parts.append(f"about {seconds * (1 - part) / part:,.0f} s to go")
+        if self._since:
+            parts.append(self._since)
         return f"{self.name}: {', '.join(parts)}"
 
     def _share(self) -> tuple[int, int, str]:
