@@ -35,7 +35,7 @@ def hashes_at(
     column, kind = root.by_path.get(key_path(plan.cursor_path), ("", "")) if plan.cursor_path else ("", "")
     if cursor is None or not _leaves_alone_what_stands(plan) or not _is_found_by_range(cursor, kind):
         return None
-    where = f"{quote(column)} = CAST({literal(str(cursor.value))} AS {kind})"
+    where = f"{quote(column)} = TRY_CAST({literal(str(cursor.value))} AS {kind})"
     where += "" if partition is None else f" AND {PARTITION} = {literal(partition)}"
     found = connection.execute(
         f"SELECT replace(CAST(_restapi_row_hash AS VARCHAR), '-', '') FROM {space.table(root.name)} "
