@@ -113,10 +113,11 @@ def measure(arena: Arena, names: list[str], repeat: int, without: list[str]) -> 
         workload = WORKLOADS[name]
         for path in workload.warm:
             arena.server.warm(path)
-        for number in range(repeat):
+        turns = repeat * workload.rounds
+        for number in range(turns):
             for contender in ENTRIES[name]:
                 if contender not in without:
-                    say(f"{workload.title}, {number + 1} of {repeat}: {contender}")
+                    say(f"{workload.title}, {number + 1} of {turns}: {contender}")
                     yield name, contender, arena.run(workload, contender)
 
 

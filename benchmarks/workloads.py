@@ -40,6 +40,7 @@ class Workload:
         rows: Of the last resource's table afterwards.
         warm: Paths that the server makes before anyone asks for them.
         seconds: Latency × calls ÷ workers, where latency is what counts.
+        rounds: How often it takes its turn while others do once: what is short is noisy.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Workload:
     prepare: tuple[str, ...] = ()
     warm: tuple[str, ...] = ()
     seconds: float | None = None
+    rounds: int = 1
 
     @property
     def resource(self) -> str:
@@ -104,6 +106,7 @@ WORKLOADS = {
         Workload(
             name="nothing_new",
             title="incremental run with nothing new",
+            rounds=3,
             resources=({**_flat, **_CHANGES, "endpoint": {"path": "flat", **_LINKED, **_SINCE}},),
             prepare=("flat",),
             rows=FLAT_ROWS,
