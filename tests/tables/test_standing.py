@@ -56,7 +56,7 @@ def needs_no_load(load: Any, records: list[dict[str, Any]]) -> bool:
 def test_what_needs_no_load_would_have_changed_nothing(name: str, make_loader: Any) -> None:
     plan, seen = PLANS[name], Counter[bool]()
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(batches=st.lists(ROWS, min_size=1, max_size=3))
     def compare(batches: list[list[dict[str, Any]]]) -> None:
         with TemporaryDirectory() as folder:
