@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import duckdb
 
@@ -61,9 +60,9 @@ def _is_found_by_range(cursor: Cursor, kind: str) -> bool:
 
 def brings_nothing(spool: Spool, fetched: Fetched, newest: LedgerRow) -> bool:
     """Whether all that was fetched stands at the cursor where the slice's newest load left it."""
-    known = newest.tell.get("standing")
     if not fetched.rows:
         return True
+    known = newest.tell.get("standing")
     if known is None or fetched.rows > len(known):
         return False
     return not Counter(record[HASH_FIELD] for record in spool.records()) - Counter(known)
@@ -77,23 +76,14 @@ def as_it_stands(fetched: Fetched, newest: LedgerRow, last: LedgerRow) -> LoadRe
         last: The newest load of the asset, whatever its partition: it knows the whole table.
     """
     table = read_back(last)
-    return replace(
-        read_back(newest),
-        already_loaded=False,
-        rows_loaded=0,
-        rows_inserted=0,
-        rows_updated=0,
-        rows_deleted=0,
+    return LoadResult(
+        load_id=newest.load_id,
         rows_unchanged=fetched.rows,
         row_count=table.row_count,
         row_count_before=table.row_count,
-        tables={},
+        partition_row_count=read_back(newest).partition_row_count,
         columns=table.columns,
-        schema_changes=(),
-        warnings=(),
         cursor=newest.cursor,
         cursor_before=newest.cursor,
-        stage_seconds=0.0,
-        wait_seconds=0.0,
-        locked_seconds=0.0,
+        data_version=newest.data_version,
     )
