@@ -86,7 +86,6 @@ def write(folder: Path, size: int) -> int:
             rows += _PAGE
             writer.commit(None, {})
         writer.commit(None, {}, done=True)
-        spool.seal()
     return rows
 
 

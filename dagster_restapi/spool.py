@@ -221,12 +221,15 @@ class Spool:
                 name: (size, rows) for name, size, rows in entry["join"]["parts"]
             }
         if "unit" in entry:
-            unit = self.units.setdefault(entry["unit"], Unit())
-            unit.state, unit.facts, unit.done = entry["state"], entry["facts"], entry["done"]
-            if entry["part"]:
-                name, size, rows = entry["part"]
-                unit.parts[name] = (size, rows)
+            self._replay_unit(entry)
         return dropped
+
+    def _replay_unit(self, entry: dict[str, Any]) -> None:
+        unit = self.units.setdefault(entry["unit"], Unit())
+        unit.state, unit.facts, unit.done = entry["state"], entry["facts"], entry["done"]
+        if entry["part"]:
+            name, size, rows = entry["part"]
+            unit.parts[name] = (size, rows)
 
     def _cut(self) -> None:
         known = {name: size for unit in self.units.values() for name, (size, _) in unit.parts.items()}
@@ -300,21 +303,18 @@ class Spool:
             for name in self._replay(entry):
                 (self.directory / name).unlink(missing_ok=True)
 
-    def _commit(self, number: int, unit: Unit, part: tuple[str, int, int] | None) -> None:
+    def _commit(
+        self, number: int, state: Any, facts: dict[str, Any], part: tuple[str, int, int] | None, *, done: bool
+    ) -> None:
         with self._mutex:
-            entry: dict[str, Any] = {
-                "unit": number,
-                "state": unit.state,
-                "facts": unit.facts,
-                "done": unit.done,
-                "part": part,
-            }
+            entry: dict[str, Any] = {"unit": number, "state": state, "facts": facts, "done": done, "part": part}
             if self._recorder.version != self._written_version:
                 entry["schema"] = self._recorder.root.to_json()
                 self._written_version = self._recorder.version
             if self.longest != self._written_longest:
                 entry["longest"] = self._written_longest = self.longest
             self._append(entry)
+            self._replay_unit(entry)
 
     def _observe(self, records: list[dict[str, Any]], longest: int) -> None:
         with self._mutex:
@@ -351,6 +351,28 @@ class Spool:
         """The segments that hold records, in the records' order."""
         parts = {name: part for unit in self.units.values() for name, part in unit.parts.items()}
         return [Segment(self.directory / name, *parts[name]) for name in sorted(parts) if parts[name][1]]
+
+    def finished(self) -> list[Segment]:
+        """The first of the segments, as far as nothing is added to them or put between them any more."""
+        found: list[Segment] = []
+        with self._mutex:
+            for expected, (number, unit) in enumerate(sorted(self.units.items())):
+                if number != expected:
+                    break
+                parts = sorted(unit.parts.items())
+                found += [
+                    Segment(self.directory / name, size, rows)
+                    for name, (size, rows) in (parts if unit.done else parts[:-1])
+                    if rows
+                ]
+                if not unit.done:
+                    break
+        return found
+
+    def schema_so_far(self) -> Node:
+        """A copy of the recorded schema, while other threads still write."""
+        with self._mutex:
+            return Node.from_json(self._recorder.root.to_json())
 
     def records(self) -> Iterator[dict[str, Any]]:
         """The records in order, as they were written, their hash included."""
@@ -431,12 +453,8 @@ class Writer:
 
     def commit(self, state: Any, facts: dict[str, Any], *, done: bool = False) -> None:
         """Makes what was written count, together with the state that a later try goes on from."""
-        unit = self._unit
-        unit.state, unit.facts, unit.done = state, facts, done
         part = (self._name, self._size, self._rows) if self._rows else None
-        if part:
-            unit.parts[self._name] = (self._size, self._rows)
-        self._spool._commit(self._number, unit, part)
+        self._spool._commit(self._number, state, facts, part, done=done)
         if done:
             self.close()
         elif self._size >= SEGMENT_BYTES:

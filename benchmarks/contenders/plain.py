@@ -20,6 +20,7 @@ from dagster_restapi.model import LoadResult, Parent, Plan, Slice
 from dagster_restapi.spool import Spool, Writer
 from dagster_restapi.tables.ledger import newest_load
 from dagster_restapi.tables.load import load
+from dagster_restapi.tables.stage import Staging
 from dagster_restapi.tables.target import Target
 
 
@@ -70,23 +71,40 @@ def load_one(task: Task, plans: dict[str, Plan], name: str, target: Target) -> t
         return Frozen(rows.keys, rows.skipped_null, rows.newest_load_id)
 
     spool = Spool.open(task.folder / "spool", name)
-    with spool, Session(plan.client, stop=stop) as session:
-        walker = Walker(plans, session)
+    with (
+        spool,
+        Session(plan.client, stop=stop) as session,
+        Staging(target, plan.table, slice_, spool, _say_nothing) as staging,
+    ):
         began = time.perf_counter()
-        fetched = Fetch(walker, plan, slice_, spool, stored_parents=copy_parents, tell=lambda _: None, stop=stop).run()
-        seconds = time.perf_counter() - began
-        result = load(
-            target,
-            plan.table,
+        fetched = Fetch(
+            Walker(plans, session),
+            plan,
             slice_,
             spool,
-            fetched,
-            cursor=slice_.cursor,
-            expected=newest.load_id if newest else None,
-            log=lambda _: None,
-        )
+            stored_parents=copy_parents,
+            tell=_say_nothing,
+            stop=stop,
+            meanwhile=staging.advance,
+        ).run()
+        seconds = time.perf_counter() - began
+        with staging.staged() as staged:
+            result = load(
+                target,
+                plan.table,
+                slice_,
+                spool,
+                fetched,
+                cursor=slice_.cursor,
+                expected=newest.load_id if newest else None,
+                staged=staged,
+            )
         spool.remove()
     return seconds, result
+
+
+def _say_nothing(line: str) -> None:
+    pass
 
 
 def work(task: Task) -> Done:

@@ -24,9 +24,9 @@ from dagster_restapi.http.session import Session
 from dagster_restapi.model import Fetched, LoadResult, Parent, Plan, Slice, TablePlan, Window
 from dagster_restapi.spool import Spool
 from dagster_restapi.tables.ledger import read_back
-from dagster_restapi.tables.load import load, more_room, other_layout, root_exists, staging
+from dagster_restapi.tables.load import load, other_layout, root_exists
 from dagster_restapi.tables.parents import copy_parent_rows
-from dagster_restapi.tables.stage import Staged, room_for
+from dagster_restapi.tables.stage import Staged, Staging
 from dagster_restapi.tables.standing import as_it_stands, brings_nothing
 from dagster_restapi.tables.target import Target, Turns
 
@@ -153,7 +153,8 @@ class Haul:
     # ---- fetch and load ------------------------------------------------------------------------------------------
     def _fetch_and_load(self, due: Sequence[tuple[int, Part]]) -> Iterator[Loaded]:
         slice_ = self._whole()
-        with self._open_spool() as spool:
+        target, say = self._step.target, self._step.say
+        with self._open_spool() as spool, Staging(target, self._plan.table, slice_, spool, say) as staging:
             walker = Walker(
                 self._step.plans, self._session, stored=lambda child, parent: self._stored_rows(child, parent, spool)
             )
@@ -166,12 +167,13 @@ class Haul:
                 since=self._since(slice_),
                 tell=self._step.say,
                 stop=self._stop,
+                meanwhile=staging.advance,
             ).run()
             stands = self._as_it_stands(slice_, spool, fetched)
             if stands:
                 yield stands
             else:
-                yield from self._load_with_room(due, slice_, spool, fetched)
+                yield from self._load_with_room(due, slice_, spool, fetched, staging)
             spool.remove()
 
     def _as_it_stands(self, slice_: Slice, spool: Spool, fetched: Fetched) -> Loaded | None:
@@ -195,24 +197,20 @@ class Haul:
         return {"settings": fingerprint(self._plan.fingerprint, self._plan.preview)}
 
     def _load_with_room(
-        self, due: Sequence[tuple[int, Part]], slice_: Slice, spool: Spool, fetched: Fetched
+        self, due: Sequence[tuple[int, Part]], slice_: Slice, spool: Spool, fetched: Fetched, staging: Staging
     ) -> Iterator[Loaded]:
-        left, room = list(due), room_for(spool)
+        left = list(due)
         while left:
             try:
-                yield from self._load_all(left, slice_, spool, fetched, room)
+                yield from self._load_all(left, slice_, spool, fetched, staging)
             except OutOfMemory as error:
-                room = more_room(self._step.target, room, error, self._step.say)
+                staging.more_room(error)
 
     def _load_all(
-        self, left: list[tuple[int, Part]], slice_: Slice, spool: Spool, fetched: Fetched, room: int
+        self, left: list[tuple[int, Part]], slice_: Slice, spool: Spool, fetched: Fetched, staging: Staging
     ) -> Iterator[Loaded]:
         """Loads part after part, and takes those that are done off the list."""
-        target = self._step.target
-        with (
-            staging(target, self._plan.table, slice_, spool, room) as staged,
-            target.turns(staged.engine, self._step.say) as turns,
-        ):
+        with staging.staged() as staged, self._step.target.turns(staged.engine, self._step.say) as turns:
             while left:
                 number, part = left[0]
                 if slice_.stretch:

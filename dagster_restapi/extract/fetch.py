@@ -62,6 +62,7 @@ class Fetch:
         since: Where the slice goes on, in words for the log.
         tell: Takes lines for the run's log.
         stop: Set from outside, it ends every thread at its next page; the spool keeps what is committed.
+        meanwhile: What the calling thread does about five times a second while others fetch.
     """
 
     def __init__(
@@ -75,10 +76,11 @@ class Fetch:
         since: str = "",
         tell: Callable[[str], None] = _log.info,
         stop: threading.Event | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         self._walker, self._plan, self._slice, self._spool = walker, plan, slice_, spool
         self._stored_parents, self._tell = stored_parents, tell
-        self._stop = stop or threading.Event()
+        self._stop, self._meanwhile = stop or threading.Event(), meanwhile
         self._progress = Progress(plan.name, tell, since)
         self._where = f"resource {plan.name}"
         self._notes = 0  # of the session's, told so far
@@ -86,7 +88,7 @@ class Fetch:
         self._uneven = ""
 
     def run(self) -> Fetched:
-        """Fetches what is missing, and seals the spool.
+        """Fetches what is missing.
 
         Raises:
             RestApiError: A request failed for good, a page is not what it must be, or the run was stopped.
@@ -106,7 +108,6 @@ class Fetch:
                 self._pages()
         finally:
             self._note_spent(before, time.monotonic() - started)
-        self._spool.seal()
         fetched = self._fetched()
         self._spool.note(fetched=msgspec.to_builtins(fetched))
         self._tell(self._progress.line())
@@ -391,9 +392,13 @@ class Fetch:
     # ---- threads and ends ----------------------------------------------------------------------------------------
     def _run_all(self, work: Callable[[Item], None], items: Iterator[Item] | list[Item], workers: int) -> None:
         try:
-            side_by_side(work, items, workers=workers, stop=self._stop, tick=self._tick)
+            side_by_side(work, items, workers=workers, stop=self._stop, tick=self._wait)
         finally:
             self._tick()
+
+    def _wait(self) -> None:
+        self._tick()
+        self._meanwhile()
 
     def _tick(self) -> None:
         """Tells what threads have said and waited for. The run's log is written by the thread of the step alone."""

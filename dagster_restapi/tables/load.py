@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ from dagster_restapi.tables.keys import primary_key
 from dagster_restapi.tables.shape import Path as KeyPath
 from dagster_restapi.tables.shape import column_name, key_path
 from dagster_restapi.tables.sql import Space, literal
-from dagster_restapi.tables.stage import Staged, is_out_of_memory, room_for, stage
+from dagster_restapi.tables.stage import Staged, Staging, is_out_of_memory
 from dagster_restapi.tables.standing import hashes_at
-from dagster_restapi.tables.target import Log, Target, Turns, catalog_ahead
+from dagster_restapi.tables.target import Log, Target, Turns
 from dagster_restapi.tables.types import plain
 from dagster_restapi.tables.write import Counts, Job, write
 
@@ -73,50 +73,13 @@ def load(
     request = _Request(target, plan, slice_, spool, fetched, cursor, expected, replace, remove_load, notes or {})
     if staged is not None:
         return _load(request, staged, turns.turn() if turns else target.write(engine=staged.engine, log=log))
-    room = room_for(spool)
+    staging = Staging(target, plan, slice_, spool, log)
     while True:
         try:
-            with staging(target, plan, slice_, spool, room) as whole:
+            with staging.staged() as whole:
                 return _load(request, whole, target.write(engine=whole.engine, log=log))
         except OutOfMemory as error:
-            room = more_room(target, room, error, log)
-
-
-def more_room(target: Target, room: int, error: OutOfMemory, log: Log) -> int:
-    """Bytes of memory for another try, which the log is told of; the error is raised where there can be none."""
-    more = target.more_room(room)
-    if more is None:
-        raise error
-    log(f"{room // 10**6} MB of memory were not enough for DuckDB: once more with {more // 10**6} MB")
-    return more
-
-
-@contextmanager
-def staging(target: Target, plan: TablePlan, slice_: Slice, spool: Spool, room: int) -> Iterator[Staged]:
-    """The scratch tables of a spool, as long as the block runs.
-
-    Args:
-        room: Bytes of memory for them and for the load, where the target does not set a limit.
-
-    Raises:
-        OutOfMemory: There is too little memory to stage them, or to load them.
-        TableError: The records cannot be staged.
-    """
-    with (
-        target.engine(room) as engine,
-        catalog_ahead(engine) as ready,
-        stage(
-            engine,
-            spool,
-            plan,
-            partition=slice_.partition,
-            by_window=slice_.window is not None,
-            within=slice_.scope,
-            stretch=[key for key, _ in slice_.stretch],
-        ) as staged,
-    ):
-        ready.join()
-        yield staged
+            staging.more_room(error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import accumulate
+from typing import Any, Self
 
 import duckdb
 
 from dagster_restapi.errors import OutOfMemory, TableError
-from dagster_restapi.model import TablePlan
-from dagster_restapi.schema import paths
-from dagster_restapi.spool import HASH_FIELD, PLACE_FIELD, Spool
+from dagster_restapi.model import Slice, TablePlan
+from dagster_restapi.schema import Node, paths
+from dagster_restapi.spool import HASH_FIELD, PLACE_FIELD, Segment, Spool
 from dagster_restapi.tables.keys import Keys, find_keys, staged_column
 from dagster_restapi.tables.shape import RECORD, Branch, Field, Layout, Shape, layout
 from dagster_restapi.tables.shape import Path as KeyPath
 from dagster_restapi.tables.sql import listing, literal, quote
-from dagster_restapi.tables.target import session
+from dagster_restapi.tables.target import Log, Target, catalog_ahead, session
 from dagster_restapi.tables.types import key_text
 
+_WORTH = 2**18  # bytes of records that are worth a statement while others still come
+_AT_ONCE = 2**26  # bytes that are staged in one go meanwhile: for half a second, nobody looks after the fetch
 _MOST = 10**9  # bytes of memory to begin with, however many columns there are
 _OBJECT_BYTES = 2**20  # the least: buffers have twice this size, and for each of them there is one thread at most
 _FIRST_INSTANT, _END_OF_CALENDAR = "'0001-01-01 00:00:00+00'", "'10000-01-01 00:00:00+00'"
+
+
+Columns = frozenset[tuple[tuple[KeyPath, ...], KeyPath]]
+"""Columns of any table: the table's path and their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,54 +69,157 @@ class Staged:
         return replace(self, sources=sources, rows=dict.fromkeys(sources, 0) | rows, twins=twins, parts={})
 
 
-@contextmanager
-def stage(
-    engine: duckdb.DuckDBPyConnection,
-    spool: Spool,
-    plan: TablePlan,
-    *,
-    partition: str | None,
-    by_window: bool,
-    within: str | None = None,
-    stretch: Sequence[str] = (),
-) -> Iterator[Staged]:
+class Staging:
     """Shapes a spool into tables of a scratch database, by its recorded schema; for the body of a `with`.
 
-    It lies in memory. What the engine's `memory_limit` has no room for goes into its temporary folder, which takes half
-    as long as a file of our own would.
+    It may begin while records still come: `advance` fills the root table with those that are finished, by the schema so
+    far. Where the schema changes behind them, `staged` starts from the beginning: what is done ahead only saves time.
+
+    The scratch database lies in memory. What the engine's `memory_limit` has no room for goes into its temporary
+    folder, which takes half as long as a file of our own would.
 
     Args:
-        engine: The DuckDB to attach it to.
-        by_window: Partitions are time windows: the key of a merge counts for the whole table.
-        within: Partitions are pairs of a time window and a key: the key of a merge counts within this one.
-        stretch: The partitions that the spool is for, where there are several. `Staged.only` gives the rows of one.
-
-    Raises:
-        TableError: A key is missing or null, a value does not fit its hint, or the disk is full.
+        target: Whose engine the scratch database is attached to.
+        slice_: What is loaded; its `stretch` are the partitions that the spool is for, where there are several.
+            `Staged.only` gives the rows of one.
+        log: Takes a line about memory.
     """
-    started = time.monotonic()
-    name = f"stage_{spool.directory.name}"
-    scope = list(stretch) or ([] if partition is None else [partition])
-    if by_window and plan.disposition == "merge":
-        scope = [within] if within else []
-    refused: frozenset[tuple[tuple[KeyPath, ...], KeyPath]] = frozenset()
-    with _attached(engine, name) as database:
-        with _told(spool), session(engine) as connection:
-            connection.execute(f"USE {database}")
-            while True:
-                shapes = layout(plan, spool.schema, as_text=refused)
-                keys = find_keys(plan, shapes.root, rows=spool.rows)
-                stager = _Stager(connection, spool, plan, shapes, keys, scope, split=bool(stretch))
-                more = stager.run()
-                if not more:
-                    break
-                refused |= more
-            rows = {table: stager.count(name) for table, name in stager.names.items()}
-            parts = stager.parts() if stretch else {}
-        sources = {table: f"{database}.{name}" for table, name in stager.names.items()}
-        sources[()] = stager.rooted(f"{database}.")
-        seconds = time.monotonic() - started
-        yield Staged(engine, shapes.root, keys, sources, rows, stager.twins, seconds, parts)
+
+    def __init__(self, target: Target, plan: TablePlan, slice_: Slice, spool: Spool, log: Log) -> None:
+        self._target, self._plan, self._slice, self._spool, self._log = target, plan, slice_, spool, log
+        self._room: int | None = None  # bytes of memory, once what was thought enough was not
+        self._open = ExitStack()
+        self._scratch: _Scratch | None = None
+        self._ahead = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def advance(self) -> None:
+        """Stages records that are finished, while other threads add more. To be called every now and then.
+
+        After a fault it does nothing any more: `staged` meets the fault again, and tells it.
+        """
+        begun = self._scratch.begun if self._scratch else _NOTHING
+        segments = self._spool.finished() if self._ahead else []
+        if _size(segments) - _size(begun.segments) < _WORTH:
+            return
+        started = time.monotonic()
+        try:
+            schema = self._spool.schema_so_far()
+            scratch = self._begin(schema, _size(segments))
+            stager = self._stager(scratch, schema, sum(segment.rows for segment in segments))
+            if stager.goes_on(segments) or _size(segments) > 2 * _size(begun.segments):
+                stager.fill(segments, at_most=_AT_ONCE)
+            scratch.seconds += time.monotonic() - started
+        except (duckdb.Error, TableError):
+            self._ahead = False
+            self._open.__exit__(*sys.exc_info())
+
+    @contextmanager
+    def staged(self) -> Iterator[Staged]:
+        """The scratch tables of all records, as long as the block runs. All units of the spool must be done.
+
+        Raises:
+            OutOfMemory: There is too little memory to stage them, or to load them.
+            TableError: A key is missing or null, a value does not fit its hint, or the disk is full.
+        """
+        with self._open:
+            with _told(self._spool):
+                scratch = self._begin(self._spool.schema, self._spool.bytes)
+                staged = self._finish(scratch)
+            scratch.looking.join()
+            yield staged
+
+    def more_room(self, error: OutOfMemory) -> None:
+        """Takes more memory for another try, which the log is told of; raises the error where there can be none."""
+        room = self._room or room_for(self._spool.schema, self._spool.bytes)
+        self._room = self._target.more_room(room)
+        if self._room is None:
+            raise error
+        self._log(f"{room // 10**6} MB of memory were not enough for DuckDB: once more with {self._room // 10**6} MB")
+
+    def _begin(self, schema: Node, size: int) -> _Scratch:
+        """The scratch database, with room for so many bytes of records; made when it is first asked for."""
+        room = self._room or room_for(schema, size)
+        if self._scratch:
+            self._target.limit(self._scratch.engine, room)
+            return self._scratch
+        self._open.callback(self._forget)
+        engine = self._open.enter_context(self._target.engine(room))
+        database = self._open.enter_context(_attached(engine, f"stage_{self._spool.directory.name}"))
+        connection = self._open.enter_context(session(engine))
+        connection.execute(f"USE {database}")
+        self._scratch = _Scratch(engine, database, connection, self._open.enter_context(catalog_ahead(engine)))
+        return self._scratch
+
+    def _forget(self) -> None:
+        self._scratch = None
+
+    def _stager(self, scratch: _Scratch, schema: Node, rows: int, as_text: Columns = frozenset()) -> _Stager:
+        shapes = layout(self._plan, schema, as_text=as_text)
+        keys = find_keys(self._plan, shapes.root, rows=rows)
+        return _Stager(scratch, self._spool, self._plan, self._slice, shapes, keys)
+
+    def _finish(self, scratch: _Scratch) -> Staged:
+        started = time.monotonic()
+        refused: Columns = frozenset()
+        while True:
+            stager = self._stager(scratch, self._spool.schema, self._spool.rows, refused)
+            if not stager.goes_on(self._spool.segments()):
+                self._spool.seal()
+            more = stager.run()
+            if not more:
+                return stager.staged(scratch.seconds + time.monotonic() - started)
+            refused |= more
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What the scratch root table holds.
+
+    Attributes:
+        query: What makes rows of records; it depends on the schema.
+        segments: Whose records they are.
+    """
+
+    query: str
+    segments: list[Segment]
+
+
+_NOTHING = _Begun("", [])
+
+
+@dataclass(slots=True)
+class _Scratch:
+    """The scratch database.
+
+    Attributes:
+        connection: In which it is the default.
+        looking: Looks through the engine's catalog meanwhile.
+        seconds: That were spent on what has begun.
+    """
+
+    engine: duckdb.DuckDBPyConnection
+    name: str
+    connection: duckdb.DuckDBPyConnection
+    looking: threading.Thread
+    begun: _Begun = _NOTHING
+    seconds: float = 0.0
+
+
+def _size(segments: Sequence[Segment]) -> int:
+    return sum(segment.bytes for segment in segments)
+
+
+def _scope(plan: TablePlan, slice_: Slice) -> list[str]:
+    """The partitions within which a key counts; where windows have it, it counts for the whole table."""
+    if slice_.window is not None and plan.disposition == "merge":
+        return [slice_.scope] if slice_.scope else []
+    return [key for key, _ in slice_.stretch] or ([] if slice_.partition is None else [slice_.partition])
 
 
 @contextmanager
@@ -138,13 +252,13 @@ def is_out_of_memory(fault: str) -> bool:
     return "out of memory" in fault.lower()
 
 
-def room_for(spool: Spool) -> int:
-    """Bytes of memory that DuckDB needs to load a spool; where that is not enough, it says so.
+def room_for(schema: Node, size: int) -> int:
+    """Bytes of memory that DuckDB needs to load so many bytes of records; where that is not enough, it says so.
 
     Its JSON reader takes buffers of 32 MB, every column a block or two of 256 kB, and what was put aside on disk has to
     be kept track of. More would only be used to keep what is read once.
     """
-    return min(48 * 10**6 + paths(spool.schema) * 500_000 + spool.bytes // 64, _MOST)
+    return min(48 * 10**6 + paths(schema) * 500_000 + size // 64, _MOST)
 
 
 def _advice(fault: str) -> str:
@@ -162,27 +276,42 @@ class _Stager:
     """One try at staging: it fails softly where DuckDB refuses a date-time that Python takes."""
 
     def __init__(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        spool: Spool,
-        plan: TablePlan,
-        shapes: Layout,
-        keys: Keys,
-        scope: list[str],
-        *,
-        split: bool,
+        self, scratch: _Scratch, spool: Spool, plan: TablePlan, slice_: Slice, shapes: Layout, keys: Keys
     ) -> None:
-        self._connection, self._spool, self._plan, self._layout, self._keys = connection, spool, plan, shapes, keys
-        self._scope, self._split = scope, split
+        self._scratch, self._connection, self._spool, self._plan = scratch, scratch.connection, spool, plan
+        self._layout, self._keys = shapes, keys
+        self._scope, self._split = _scope(plan, slice_), bool(slice_.stretch)
         self._ordered = False  # whether `_ord` is stored: rows were removed, so that their numbers say nothing
-        self.names = {shape.path: f"t{number}" for number, shape in enumerate(shapes.root.walk())}
-        self.twins = 0
+        self._names = {shape.path: f"t{number}" for number, shape in enumerate(self._layout.root.walk())}
+        self._twins = 0
         self._twins_of: dict[int, int] = {}
 
-    def run(self) -> frozenset[tuple[tuple[KeyPath, ...], KeyPath]]:
+    def goes_on(self, segments: list[Segment]) -> bool:
+        """Whether the root table holds the first of these segments, in the very form that it is to have."""
+        begun = self._scratch.begun
+        return begun.query == self._query([]) and begun.segments == segments[: len(begun.segments)]
+
+    def fill(self, segments: list[Segment], *, at_most: float = float("inf")) -> None:
+        """Brings the root table up to these segments, behind what it holds or from the beginning.
+
+        Args:
+            at_most: Bytes that are enough for this time.
+        """
+        done = self._scratch.begun.segments if self.goes_on(segments) else []
+        rest = segments[len(done) :]
+        before = accumulate((segment.bytes for segment in rest), initial=0)
+        due = [segment for segment, size in zip(rest, before, strict=False) if size < at_most]
+        if not done:
+            self._connection.execute(f"CREATE OR REPLACE TABLE t0 AS {self._query(due)}")
+        elif due:
+            self._connection.execute(f"INSERT INTO t0 {self._query(due)}")
+        self._scratch.begun = _Begun(self._query([]), done + due)
+
+    def run(self) -> Columns:
         """Makes the tables. Gives the columns whose date-times have to stay text, and then it has to run again."""
-        root = self._layout.root
-        refused = self._create(root, self._root_columns(), self._source())
+        root, segments = self._layout.root, self._spool.segments()
+        refused = self._filled(root, partial(self.fill, segments), self._source(segments))
+        self._scratch.begun = _NOTHING  # from here on the table is changed
         if refused:
             return refused
         self._check_keys()
@@ -190,7 +319,7 @@ class _Stager:
         self._tell_twins_apart()
         return self._children(root)
 
-    def rooted(self, database: str = "") -> str:
+    def _rooted(self, database: str = "") -> str:
         """The staged root with `_ord` and `_id`. What a row number gives need not be stored, or cost a thread."""
         source = f"{database}t0"
         if not self._ordered:
@@ -200,18 +329,26 @@ class _Stager:
             source = f"(SELECT *, {identity} FROM {source})"
         return source
 
-    def count(self, name: str) -> int:
-        """Rows of a staged table."""
+    def staged(self, seconds: float) -> Staged:
+        """What has been made, in so many seconds."""
+        database, root = self._scratch.name, self._layout.root
+        rows = {table: self._count(name) for table, name in self._names.items()}
+        sources = {table: f"{database}.{name}" for table, name in self._names.items()}
+        sources[()] = self._rooted(f"{database}.")
+        parts = self._parts() if self._split else {}
+        return Staged(self._scratch.engine, root, self._keys, sources, rows, self._twins, seconds, parts)
+
+    def _count(self, name: str) -> int:
         row = self._connection.execute(f"SELECT count(*) FROM {name}").fetchone()
         assert row is not None
         return int(row[0])
 
-    def parts(self) -> dict[int, tuple[dict[tuple[KeyPath, ...], int], int]]:
+    def _parts(self) -> dict[int, tuple[dict[tuple[KeyPath, ...], int], int]]:
         """Rows and twins of each partition that has any."""
         found: dict[int, tuple[dict[tuple[KeyPath, ...], int], int]] = {
             number: ({}, twins) for number, twins in self._twins_of.items()
         }
-        for table, name in self.names.items():
+        for table, name in self._names.items():
             for number, rows in self._per_part(name).items():
                 found.setdefault(number, ({}, 0))[0][table] = rows
         return found
@@ -221,9 +358,12 @@ class _Stager:
         return {int(number): int(count) for number, count in rows}
 
     # ---- the root table ----------------------------------------------------------------------------------------------
-    def _source(self) -> str:
+    def _query(self, segments: Sequence[Segment]) -> str:
+        """What gives the root table's rows of some segments; of none, its columns alone."""
+        return f"SELECT {listing(self._columns(self._layout.root, self._root_columns()))} FROM {self._source(segments)}"
+
+    def _source(self, segments: Sequence[Segment]) -> str:
         columns = self._layout.columns
-        segments = self._spool.segments()
         if not segments:
             empty = [f"CAST(NULL AS VARCHAR) AS {quote(HASH_FIELD)}", f"CAST(NULL AS BIGINT) AS {PLACE_FIELD}"]
             empty += (
@@ -257,14 +397,17 @@ class _Stager:
             columns.append(f"md5('[' || {first} || {rest} || ']') AS _id")
         return columns
 
-    def _create(self, shape: Shape, system: list[str], source: str) -> frozenset[tuple[tuple[KeyPath, ...], KeyPath]]:
-        name = self.names[shape.path]
-        columns = [*system]
-        columns += [f"{field.sql} AS c{number}" for number, field in enumerate(shape.fields)]
-        columns += [f"{branch.sql} AS l{number}" for number, branch in enumerate(shape.branches)]
+    @staticmethod
+    def _columns(shape: Shape, system: list[str]) -> list[str]:
+        fields = (f"{field.sql} AS c{number}" for number, field in enumerate(shape.fields))
+        lists = (f"{branch.sql} AS l{number}" for number, branch in enumerate(shape.branches))
+        return [*system, *fields, *lists]
+
+    def _filled(self, shape: Shape, fill: Callable[[], object], source: str) -> Columns:
+        """Fills a table from its source. Gives the columns whose date-times DuckDB does not take."""
         fault = None
         try:
-            self._connection.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT {listing(columns)} FROM {source}")
+            fill()
         except duckdb.ConversionException as error:
             fault = error
         if fault is not None:
@@ -272,9 +415,9 @@ class _Stager:
             if not refused:
                 raise fault
             return refused
-        return self._beyond_calendar(shape, name)
+        return self._beyond_calendar(shape)
 
-    def _probe(self, shape: Shape, source: str) -> frozenset[tuple[tuple[KeyPath, ...], KeyPath]]:
+    def _probe(self, shape: Shape, source: str) -> Columns:
         dated = [field for field in shape.fields if field.probe]
         if not dated:
             return frozenset()
@@ -287,7 +430,7 @@ class _Stager:
             refused = [field for field in dated if field.type != "TIMESTAMPTZ"]
         return frozenset((shape.path, field.path) for field in refused)
 
-    def _beyond_calendar(self, shape: Shape, name: str) -> frozenset[tuple[tuple[KeyPath, ...], KeyPath]]:
+    def _beyond_calendar(self, shape: Shape) -> Columns:
         """Date-times that a zone carries out of the years 1 to 9999, where few programs can read them."""
         dated = [(f"c{number}", field) for number, field in enumerate(shape.fields) if field.type == "TIMESTAMPTZ"]
         if not dated:
@@ -296,7 +439,7 @@ class _Stager:
             f"min({column}) < TIMESTAMPTZ {_FIRST_INSTANT} OR max({column}) >= TIMESTAMPTZ {_END_OF_CALENDAR}"
             for column, _ in dated
         )
-        row = self._connection.execute(f"SELECT {listing(beyond)} FROM {name}").fetchone()
+        row = self._connection.execute(f"SELECT {listing(beyond)} FROM {self._names[shape.path]}").fetchone()
         assert row is not None
         return frozenset((shape.path, field.path) for (_, field), bad in zip(dated, row, strict=True) if bad)
 
@@ -323,8 +466,8 @@ class _Stager:
             return
         row = self._connection.execute(f"SELECT count(*) - count(DISTINCT {groups}) FROM t0").fetchone()
         assert row is not None
-        self.twins = int(row[0])
-        if not self.twins:
+        self._twins = int(row[0])
+        if not self._twins:
             return
         order = "rowid DESC"
         if self._keys.dedup_sort:
@@ -355,11 +498,14 @@ class _Stager:
             )
 
     # ---- child tables ------------------------------------------------------------------------------------------------
-    def _children(self, shape: Shape) -> frozenset[tuple[tuple[KeyPath, ...], KeyPath]]:
-        parent = self.names[shape.path] if shape.path else self.rooted()
+    def _children(self, shape: Shape) -> Columns:
+        parent = self._names[shape.path] if shape.path else self._rooted()
         for number, branch in enumerate(shape.branches):
             system = _child_columns(branch) + (["_part"] if self._split else [])
-            refused = self._create(branch.table, system, _unnested(shape, parent, number, "_part, " * self._split))
+            source = _unnested(shape, parent, number, "_part, " * self._split)
+            query = f"SELECT {listing(self._columns(branch.table, system))} FROM {source}"
+            create = f"CREATE OR REPLACE TABLE {self._names[branch.table.path]} AS {query}"
+            refused = self._filled(branch.table, partial(self._connection.execute, create), source)
             refused = refused or self._children(branch.table)
             if refused:
                 return refused

@@ -48,21 +48,13 @@ class _Engine:
 
     connection: duckdb.DuckDBPyConnection
     temporary: Path
-    limits: Mapping[str, Any]
 
     @classmethod
     def make(cls, database: str, config: Mapping[str, Any], limits: Mapping[str, Any]) -> Self:
         _sweep(Path(database))
         temporary = Path(f"{database}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
         settings = {"temp_directory": str(temporary), **config, **limits}
-        return cls(duckdb.connect(":memory:", config=settings), temporary, limits)
-
-    def limit(self, limits: Mapping[str, Any]) -> None:
-        """Sets how much memory and how many threads it may take from now on."""
-        for name, value in limits.items():
-            if self.limits.get(name) != value:
-                self.connection.execute(f"SET GLOBAL {name} = {literal(str(value))}")
-        self.limits = limits
+        return cls(duckdb.connect(":memory:", config=settings), temporary)
 
     def close(self) -> None:
         """Closes the file with it, and removes the folder."""
@@ -150,12 +142,18 @@ class Target:
             engine = _engines.pop(key, None)
         engine = engine or _Engine.make(self.database, self._config(), self._limits(None))
         try:
-            engine.limit(self._limits(room))
+            self.limit(engine.connection, room)
             yield engine.connection
         except BaseException:
             engine.close()
             raise
         self._keep(engine)
+
+    def limit(self, engine: duckdb.DuckDBPyConnection, room: int | None) -> None:
+        """Sets how much memory an engine may take from now on, and with it how many threads; see `engine`."""
+        if not self.in_memory:
+            for name, value in self._limits(room).items():
+                engine.execute(f"SET GLOBAL {name} = {literal(str(value))}")
 
     def warm(self) -> None:
         """Makes the first engine in a thread, while Dagster prepares a step. It takes DuckDB some 20 ms."""

@@ -16,6 +16,7 @@ from timeline import DAILY, PAIRS, TENANTS, content, counts, data_versions, even
 
 from dagster_restapi.assets import haul, state, step
 from dagster_restapi.errors import OutOfMemory
+from dagster_restapi.tables import stage
 
 FIRST, LAST = "2024-01-01", "2024-01-05"
 WEEK = every(timedelta(hours=6), "2024-01-01T00:00+00:00", "2024-01-08T00:00+00:00")
@@ -79,7 +80,7 @@ def test_a_range_that_needs_more_memory_goes_on_at_the_part_that_needed_it(
             raise OutOfMemory("there was too little")
         return tables_load(*args, **options)
 
-    monkeypatch.setattr(haul, "room_for", lambda spool: 4_000_000)  # too little already for what is staged
+    monkeypatch.setattr(stage, "room_for", lambda schema, size: 4_000_000)  # too little already for what is staged
     monkeypatch.setattr(haul, "load", needy)
     serve(api, WEEK)
     house = source(events(DAILY))
@@ -293,7 +294,7 @@ def test_sixty_daily_partitions_are_staged_once_and_need_few_reads(
         monkeypatch.setattr(module, name, counting)
 
     for module, name in [
-        (haul, "staging"),
+        (haul.Staging, "staged"),
         (haul, "load"),
         (step, "record_of"),
         (step, "previews"),
@@ -304,7 +305,7 @@ def test_sixty_daily_partitions_are_staged_once_and_need_few_reads(
     told = house.each(house.run("events", between=("2024-01-01", "2024-02-29")), "events")
     assert len(told) == 60
     assert len(api.requests) == 1
-    assert calls == {"staging": 1, "load": 60, "record_of": 1, "previews": 1, "newest_events": 1}
+    assert calls == {"staged": 1, "load": 60, "record_of": 1, "previews": 1, "newest_events": 1}
     assert sum(counts(house).values()) == len(rows)
     assert max(one["locked_seconds"] for one in told.values()) < 2.0
     assert datetime.fromisoformat(told["2024-02-29"]["window_end"]).month == 3

@@ -22,7 +22,7 @@ from dagster_restapi.demo.home import use_home
 from dagster_restapi.extract.fetch import Fetch
 from dagster_restapi.spool import Writer
 from dagster_restapi.tables import ledger, load
-from dagster_restapi.tables.stage import _Stager
+from dagster_restapi.tables.stage import Staging, _Stager
 
 ERRAND = "KILL_ERRAND"  # environment variable: step processes build the same job from it
 
@@ -81,7 +81,7 @@ def _event_storage() -> type:
 INSTANTS: dict[str, Instant] = {
     "before the first request": Instant(Fetch, "run"),
     "behind a page": Instant(Writer, "commit", after=True),
-    "before stage": Instant(load, "stage"),
+    "before stage": Instant(Staging, "staged"),
     "in stage": Instant(_Stager, "_check_keys"),
     "in the transaction": Instant(load, "write"),
     "before commit": Instant(ledger, "append", after=True),

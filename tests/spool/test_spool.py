@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagster_restapi import spool as spool_module
 from dagster_restapi.errors import SpoolError
 from dagster_restapi.schema import Kind, Node, Recorder, is_instant
 from dagster_restapi.spool import SMALL_SEGMENTS, Spool, encode_records, sweep
@@ -96,6 +97,35 @@ def test_segments_are_in_the_order_of_units_whoever_wrote_first(tmp_path: Path) 
     with Spool.open(tmp_path, "slice") as spool:
         assert without_hash(spool) == expected
         assert spool.units[7].facts == {"unit": 7}
+
+
+def test_finished_are_the_segments_that_nothing_is_added_to_or_put_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 1)
+    with Spool.open(tmp_path, "slice") as spool:
+
+        def finished() -> list[str]:
+            return [segment.path.stem for segment in spool.finished()]
+
+        writers = [spool.writer(number) for number in (0, 1, 3)]
+
+        def page(unit: int, *, done: bool = False) -> None:
+            writers[unit].write([{"id": 1}])
+            writers[unit].commit(None, {}, done=done)
+
+        page(0)
+        assert finished() == [], "a later commit may add to it"
+        page(0)
+        assert finished() == ["000000000-0000"]
+        page(1, done=True)
+        assert finished() == ["000000000-0000"], "more of unit 0 comes before it"
+        page(0, done=True)
+        assert finished() == ["000000000-0000", "000000000-0001", "000000000-0002", "000000001-0000"]
+        page(2, done=True)
+        assert len(finished()) == 4, "unit 2 has not begun"
+        spool.writer(2).commit(None, {}, done=True)
+        assert spool.finished() == spool.segments()
 
 
 def test_discarded_and_rolled_back_records_are_gone(tmp_path: Path) -> None:

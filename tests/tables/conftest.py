@@ -52,7 +52,6 @@ class Loader:
                 writer = spool.writer(number)
                 writer.write([dict(record) for record in records[number::pages]] if pages > 1 else list(records))
                 writer.commit(None, {}, done=True)
-            spool.seal()
             if cursors:
                 lines = "".join(json.dumps(line) + "\n" for line in cursors)
                 (spool.directory / "cursors.ndjson").write_text(lines)

@@ -17,7 +17,7 @@ import pytest
 
 from dagster_restapi.errors import OutOfMemory, SpoolError, TableError
 from dagster_restapi.model import TablePlan
-from dagster_restapi.tables import load as load_module
+from dagster_restapi.tables import stage
 from dagster_restapi.tables.target import Target
 
 PLAN = TablePlan(resource="t", table="t", disposition="merge", primary_key=("id",))
@@ -140,7 +140,7 @@ def test_nothing_stays_staged_behind_a_load(loads: Any) -> None:
 
 
 def test_a_load_that_needs_more_memory_gets_it(loads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load_module, "room_for", lambda spool: 4_000_000)
+    monkeypatch.setattr(stage, "room_for", lambda schema, size: 4_000_000)
     lines: list[str] = []
     records = [{"id": row, "tags": [{"name": f"tag {row} {n}"} for n in range(3)]} for row in range(20_000)]
     loads(PLAN, records, log=lines.append)

@@ -72,7 +72,6 @@ def test_a_spool_that_was_loaded_already_writes_nothing(tmp_path: Any, target: T
         writer = spool.writer(0)
         writer.write([{"id": 1}])
         writer.commit(None, {}, done=True)
-        spool.seal()
         fetched = Fetched(load_id=spool.load_id, rows=1)
         first = load(target, PLAN, Slice(asset="t"), spool, fetched, cursor=None, expected=None)
         again = load(target, PLAN, Slice(asset="t"), spool, fetched, cursor=None, expected=None)
