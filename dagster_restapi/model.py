@@ -219,6 +219,6 @@ class LoadResult:
     cursor: Cursor | None = None
     cursor_before: Cursor | None = None
     data_version: str = ""  # the newest load of this slice, up to this one, that changed a row
-    stage_seconds: float = 0.0  # before the target was opened
+    stage_seconds: float = 0.0  # before the target was opened, beside the fetch or behind it
     wait_seconds: float = 0.0  # for the target's lock
     locked_seconds: float = 0.0  # with the target open for writing

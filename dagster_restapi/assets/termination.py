@@ -24,7 +24,8 @@ def ended_by_termination(context: dg.AssetExecutionContext) -> Iterator[None]:
     run_id = context.run.run_id
     if run_id not in _terminated:
         try:
-            yield
+            with _interrupted_statements():
+                yield
             return
         except DagsterExecutionInterruptedError:
             run = context.instance.get_run_by_id(run_id)
@@ -34,3 +35,18 @@ def ended_by_termination(context: dg.AssetExecutionContext) -> Iterator[None]:
     raise dg.Failure(
         "The run was terminated. What was fetched is kept: the next run goes on behind it.", allow_retries=False
     )
+
+
+@contextmanager
+def _interrupted_statements() -> Iterator[None]:
+    """What a signal raises in the midst of a statement, DuckDB puts away: it raises an error that nobody knows.
+
+    Raises:
+        DagsterExecutionInterruptedError: A statement was interrupted.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":
+            raise
+        raise DagsterExecutionInterruptedError("a statement of DuckDB's was interrupted") from error

@@ -28,6 +28,7 @@ from dagster_restapi.tables.types import key_text
 
 _WORTH = 2**18  # bytes of records that are worth a statement while others still come
 _AT_ONCE = 2**26  # bytes that are staged in one go meanwhile: for half a second, nobody looks after the fetch
+_REST = 20  # times as long as a look at the schema takes (some 36 ms for 1,000 columns), until there is another one
 _MOST = 10**9  # bytes of memory to begin with, however many columns there are
 _OBJECT_BYTES = 2**20  # the least: buffers have twice this size, and for each of them there is one thread at most
 _FIRST_INSTANT, _END_OF_CALENDAR = "'0001-01-01 00:00:00+00'", "'10000-01-01 00:00:00+00'"
@@ -90,7 +91,7 @@ class Staging:
         self._room: int | None = None  # bytes of memory, once what was thought enough was not
         self._open = ExitStack()
         self._scratch: _Scratch | None = None
-        self._ahead = True
+        self._ahead, self._not_before = True, 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -103,15 +104,19 @@ class Staging:
 
         After a fault it does nothing any more: `staged` meets the fault again, and tells it.
         """
+        started = time.monotonic()
+        if not self._ahead or started < self._not_before:
+            return
         begun = self._scratch.begun if self._scratch else _NOTHING
-        segments = self._spool.finished() if self._ahead else []
+        segments = self._spool.finished()
         if _size(segments) - _size(begun.segments) < _WORTH:
             return
-        started = time.monotonic()
         try:
             schema = self._spool.schema_so_far()
             scratch = self._begin(schema, _size(segments))
+            before = time.monotonic()
             stager = self._stager(scratch, schema, sum(segment.rows for segment in segments))
+            self._not_before = before + (1 + _REST) * (time.monotonic() - before)
             if stager.goes_on(segments) or _size(segments) > 2 * _size(begun.segments):
                 stager.fill(segments, at_most=_AT_ONCE)
             scratch.seconds += time.monotonic() - started

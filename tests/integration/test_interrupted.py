@@ -217,6 +217,27 @@ def test_a_terminated_run_ends_within_five_seconds_and_the_next_run_goes_on(
     assert dagster.rows(asset) == ALL_ROWS
 
 
+@pytest.mark.parametrize("job", ["in_one_process", "in_processes"])
+def test_a_run_that_is_terminated_while_duckdb_is_at_work_ends_within_five_seconds(dagster: Dagster, job: str) -> None:
+    hold, held = (dagster.database.with_name(name) for name in ("hold", "held"))
+    hold.touch()
+    held.unlink(missing_ok=True)
+    dagster.serve()
+    run_id = dagster.launch("by_cursor", job=job)
+    deadline = time.monotonic() + 30
+    while not held.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.3)
+    assert dagster.instance.run_launcher.terminate(run_id)
+    assert dagster.wait(run_id, seconds=5).status is dg.DagsterRunStatus.CANCELED
+    assert not dagster.instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_UP_FOR_RETRY)
+    hold.unlink()
+    assert dagster.run("by_cursor") is dg.DagsterRunStatus.SUCCESS
+    assert len(dagster.api.requests) == PAGES, "nothing was fetched twice"
+    assert dagster.rows("by_cursor") == ALL_ROWS
+
+
 def test_a_killed_run_leaves_its_checkpoint_to_the_next_one(dagster: Dagster) -> None:
     released = threading.Event()
 

@@ -30,8 +30,9 @@ Page = list[dict[str, Any]]
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every page is worth staging, and few fit into a segment."""
+    """Every page is worth staging at once, and few fit into a segment."""
     monkeypatch.setattr(stage, "_WORTH", 1)
+    monkeypatch.setattr(stage, "_REST", -1)
     monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 300)
 
 
@@ -159,6 +160,16 @@ def test_a_schema_that_grows_all_the_time_costs_no_more_than_twice(tmp_path: Pat
     bring(tmp_path, APPEND, one_by_one(pages))
     assert sum(staged_rows[:-1]) < 2 * 60
     assert staged_rows[-1] == 60, "and the last time for the schema that holds"
+
+
+def test_looking_at_a_wide_schema_takes_little_of_the_time(
+    tmp_path: Path, staged_rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "_REST", 20)
+    wide = {f"column{number}": number for number in range(1_000)}
+    bring(tmp_path, APPEND, one_by_one([[{"id": number, **wide}] for number in range(20)]))
+    assert sum(staged_rows) == 20
+    assert len(staged_rows) < 8
 
 
 def test_a_kind_that_changes_no_column_lets_what_is_staged_stand(tmp_path: Path, staged_rows: list[int]) -> None:
