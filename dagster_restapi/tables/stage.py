@@ -74,7 +74,7 @@ class Staging:
     """Shapes a spool into tables of a scratch database, by its recorded schema; for the body of a `with`.
 
     It may begin while records still come: `advance` fills the root table with those that are finished, by the schema so
-    far. Where the schema changes behind them, `staged` starts from the beginning: what is done ahead only saves time.
+    far. Where the schema has changed behind them, it starts from the beginning: what is done ahead only saves time.
 
     The scratch database lies in memory. What the engine's `memory_limit` has no room for goes into its temporary
     folder, which takes half as long as a file of our own would.
