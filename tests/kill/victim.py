@@ -109,7 +109,9 @@ def _patch(errand: Errand, name: str, instant: Instant) -> None:
             return
         passed += 1
         LAST[:] = [name]
-        Path(errand.folder, "mark").write_text(name)
+        mark = Path(errand.folder, "mark")
+        mark.with_suffix(".new").write_text(name)
+        mark.with_suffix(".new").replace(mark)  # a kill while it is written must not empty it
         if name == errand.instant and passed == errand.time_of:
             if name == "while the spool is removed":
                 _remove_half(Path(args[0]))
