@@ -105,7 +105,7 @@ def _encode_slowly(record: Mapping[str, Any]) -> bytes:
 
 
 class Spool:
-    """One slice's records on disk. Open it with `Spool.open`, write through `writer`, then `seal`.
+    """One slice's records on disk. Open it with `Spool.open`, write through `writer`.
 
     Attributes:
         load_id: Born with the spool; the ledger's key.

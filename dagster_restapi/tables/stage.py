@@ -6,10 +6,11 @@ import json
 import sys
 import threading
 import time
+from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import accumulate
 from typing import Any, Self
 
@@ -18,7 +19,7 @@ import duckdb
 from dagster_restapi.errors import OutOfMemory, TableError
 from dagster_restapi.model import Slice, TablePlan
 from dagster_restapi.schema import Node, paths
-from dagster_restapi.spool import HASH_FIELD, PLACE_FIELD, Segment, Spool
+from dagster_restapi.spool import HASH_FIELD, PLACE_FIELD, SMALL_SEGMENTS, Segment, Spool
 from dagster_restapi.tables.keys import Keys, find_keys, staged_column
 from dagster_restapi.tables.shape import RECORD, Branch, Field, Layout, Shape, layout
 from dagster_restapi.tables.shape import Path as KeyPath
@@ -26,9 +27,13 @@ from dagster_restapi.tables.sql import listing, literal, quote
 from dagster_restapi.tables.target import Log, Target, catalog_ahead, session
 from dagster_restapi.tables.types import key_text
 
-_WORTH = 2**18  # bytes of records that are worth a statement while others still come
-_AT_ONCE = 2**26  # bytes that are staged in one go meanwhile: for half a second, nobody looks after the fetch
-_REST = 20  # times as long as a look at the schema takes (some 36 ms for 1,000 columns), until there is another one
+# While records still come:
+_WORTH = 2**18  # bytes of them that are worth a statement,
+_WORTH_EACH = 2**14  # and bytes of a file: to open one takes 0.4 ms
+_AT_ONCE, _FILES_AT_ONCE = 2**26, 256  # bytes and files for one go: for half a second, nobody looks after the fetch
+_WIDEST = 200  # paths; what adds to a table needs a second block of 256 kB for each of its columns
+_PAUSE = 20  # times as long as a look at what there is takes (40 ms for 20,000 units), until the next one
+
 _MOST = 10**9  # bytes of memory to begin with, however many columns there are
 _OBJECT_BYTES = 2**20  # the least: buffers have twice this size, and for each of them there is one thread at most
 _FIRST_INSTANT, _END_OF_CALENDAR = "'0001-01-01 00:00:00+00'", "'10000-01-01 00:00:00+00'"
@@ -71,10 +76,11 @@ class Staged:
 
 
 class Staging:
-    """Shapes a spool into tables of a scratch database, by its recorded schema; for the body of a `with`.
+    """Shapes a spool into tables of a scratch database, by its recorded schema.
 
     It may begin while records still come: `advance` fills the root table with those that are finished, by the schema so
     far. Where the schema has changed behind them, it starts from the beginning: what is done ahead only saves time.
+    Whoever calls `advance` does it in the body of a `with`.
 
     The scratch database lies in memory. What the engine's `memory_limit` has no room for goes into its temporary
     folder, which takes half as long as a file of our own would.
@@ -92,6 +98,7 @@ class Staging:
         self._open = ExitStack()
         self._scratch: _Scratch | None = None
         self._ahead, self._not_before = True, 0.0
+        self._started_at = 0  # bytes that there were when the root table was last started from the beginning
 
     def __enter__(self) -> Self:
         return self
@@ -102,27 +109,46 @@ class Staging:
     def advance(self) -> None:
         """Stages records that are finished, while other threads add more. To be called every now and then.
 
-        After a fault it does nothing any more: `staged` meets the fault again, and tells it.
+        Where the schema has changed behind what is staged, it starts from the beginning once there is twice as much as
+        the last time. After a fault it does nothing any more: what is one for `staged` as well, that one tells.
         """
         started = time.monotonic()
         if not self._ahead or started < self._not_before:
             return
-        begun = self._scratch.begun if self._scratch else _NOTHING
+        done = len(self._scratch.begun.segments) if self._scratch else 0
         segments = self._spool.finished()
-        if _size(segments) - _size(begun.segments) < _WORTH:
+        if _size(segments[done:]) >= max(_WORTH, len(segments[done:]) * _WORTH_EACH):
+            try:
+                self._grow(segments, self._spool.schema_so_far(), started)
+            except (duckdb.Error, TableError):
+                self._ahead = False
+                self._open.__exit__(*sys.exc_info())
+        else:
+            self._pause(started)
+
+    def _grow(self, segments: list[Segment], schema: Node, started: float) -> None:
+        """Stages some of these segments, if this is the time for it."""
+        size = _size(segments)
+        self._ahead = paths(schema) <= _WIDEST
+        if not self._ahead:
             return
-        try:
-            schema = self._spool.schema_so_far()
-            scratch = self._begin(schema, _size(segments))
-            before = time.monotonic()
-            stager = self._stager(scratch, schema, sum(segment.rows for segment in segments))
-            self._not_before = before + (1 + _REST) * (time.monotonic() - before)
-            if stager.goes_on(segments) or _size(segments) > 2 * _size(begun.segments):
-                stager.fill(segments, at_most=_AT_ONCE)
-            scratch.seconds += time.monotonic() - started
-        except (duckdb.Error, TableError):
-            self._ahead = False
-            self._open.__exit__(*sys.exc_info())
+        shapes, keys = self._shapes(schema, sum(segment.rows for segment in segments))
+        self._pause(started)
+        scratch = self._begin(schema, size)
+        stager = _Stager(scratch, self._spool, self._plan, self._slice, shapes, keys)
+        done = len(scratch.begun.segments)
+        if not stager.goes_on(segments):
+            if size < 2 * self._started_at:
+                return
+            done, self._started_at = 0, size
+        few = bisect(list(accumulate(segment.bytes for segment in segments[done:])), _AT_ONCE) + 1
+        stager.fill(segments[: done + min(few, _FILES_AT_ONCE)])
+        scratch.seconds += time.monotonic() - started
+
+    def _pause(self, started: float) -> None:
+        """Looks take a twentieth of the time at most: they keep the other threads from their work."""
+        now = time.monotonic()
+        self._not_before = now + _PAUSE * (now - started)
 
     @contextmanager
     def staged(self) -> Iterator[Staged]:
@@ -134,9 +160,7 @@ class Staging:
         """
         with self._open:
             with _told(self._spool):
-                scratch = self._begin(self._spool.schema, self._spool.bytes)
-                staged = self._finish(scratch)
-            scratch.looking.join()
+                staged = self._finish_or_start_anew()
             yield staged
 
     def more_room(self, error: OutOfMemory) -> None:
@@ -164,21 +188,35 @@ class Staging:
     def _forget(self) -> None:
         self._scratch = None
 
-    def _stager(self, scratch: _Scratch, schema: Node, rows: int, as_text: Columns = frozenset()) -> _Stager:
+    def _shapes(self, schema: Node, rows: int, as_text: Columns = frozenset()) -> tuple[Layout, Keys]:
         shapes = layout(self._plan, schema, as_text=as_text)
-        keys = find_keys(self._plan, shapes.root, rows=rows)
-        return _Stager(scratch, self._spool, self._plan, self._slice, shapes, keys)
+        return shapes, find_keys(self._plan, shapes.root, rows=rows)
 
-    def _finish(self, scratch: _Scratch) -> Staged:
+    def _finish_or_start_anew(self) -> Staged:
+        """To add to a table takes more memory than to make it: nothing may fail for what was done ahead."""
+        begun = self._scratch is not None
+        try:
+            return self._finish()
+        except duckdb.Error:
+            if not begun:
+                raise
+            self._open.__exit__(*sys.exc_info())
+        return self._finish()
+
+    def _finish(self) -> Staged:
         started = time.monotonic()
+        scratch = self._begin(self._spool.schema, self._spool.bytes)
         refused: Columns = frozenset()
         while True:
-            stager = self._stager(scratch, self._spool.schema, self._spool.rows, refused)
-            if not stager.goes_on(self._spool.segments()):
+            shapes, keys = self._shapes(self._spool.schema, self._spool.rows, refused)
+            stager = _Stager(scratch, self._spool, self._plan, self._slice, shapes, keys)
+            segments = self._spool.segments()
+            if not stager.goes_on(segments) or len(segments) - len(scratch.begun.segments) > SMALL_SEGMENTS:
                 self._spool.seal()
             more = stager.run()
             if not more:
-                return stager.staged(scratch.seconds + time.monotonic() - started)
+                scratch.looking.join()
+                return stager.result(scratch.seconds + time.monotonic() - started)
             refused |= more
 
 
@@ -294,23 +332,15 @@ class _Stager:
     def goes_on(self, segments: list[Segment]) -> bool:
         """Whether the root table holds the first of these segments, in the very form that it is to have."""
         begun = self._scratch.begun
-        return begun.query == self._query([]) and begun.segments == segments[: len(begun.segments)]
+        return begun.query == self._query_of_none and begun.segments == segments[: len(begun.segments)]
 
-    def fill(self, segments: list[Segment], *, at_most: float = float("inf")) -> None:
-        """Brings the root table up to these segments, behind what it holds or from the beginning.
-
-        Args:
-            at_most: Bytes that are enough for this time.
-        """
-        done = self._scratch.begun.segments if self.goes_on(segments) else []
-        rest = segments[len(done) :]
-        before = accumulate((segment.bytes for segment in rest), initial=0)
-        due = [segment for segment, size in zip(rest, before, strict=False) if size < at_most]
-        if not done:
-            self._connection.execute(f"CREATE OR REPLACE TABLE t0 AS {self._query(due)}")
-        elif due:
+    def fill(self, segments: list[Segment]) -> None:
+        """Brings the root table up to these segments, behind what it holds or from the beginning."""
+        if not self.goes_on(segments):
+            self._connection.execute(f"CREATE OR REPLACE TABLE t0 AS {self._query(segments)}")
+        elif due := segments[len(self._scratch.begun.segments) :]:
             self._connection.execute(f"INSERT INTO t0 {self._query(due)}")
-        self._scratch.begun = _Begun(self._query([]), done + due)
+        self._scratch.begun = _Begun(self._query_of_none, segments)
 
     def run(self) -> Columns:
         """Makes the tables. Gives the columns whose date-times have to stay text, and then it has to run again."""
@@ -334,7 +364,7 @@ class _Stager:
             source = f"(SELECT *, {identity} FROM {source})"
         return source
 
-    def staged(self, seconds: float) -> Staged:
+    def result(self, seconds: float) -> Staged:
         """What has been made, in so many seconds."""
         database, root = self._scratch.name, self._layout.root
         rows = {table: self._count(name) for table, name in self._names.items()}
@@ -363,6 +393,10 @@ class _Stager:
         return {int(number): int(count) for number, count in rows}
 
     # ---- the root table ----------------------------------------------------------------------------------------------
+    @cached_property
+    def _query_of_none(self) -> str:
+        return self._query([])
+
     def _query(self, segments: Sequence[Segment]) -> str:
         """What gives the root table's rows of some segments; of none, its columns alone."""
         return f"SELECT {listing(self._columns(self._layout.root, self._root_columns()))} FROM {self._source(segments)}"

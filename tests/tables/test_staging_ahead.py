@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from dagster_restapi import spool as spool_module
 from dagster_restapi.errors import OutOfMemory, TableError
 from dagster_restapi.model import Fetched, LoadResult, Slice, TablePlan
-from dagster_restapi.spool import Spool
+from dagster_restapi.spool import SMALL_SEGMENTS, Spool
 from dagster_restapi.tables import stage
 from dagster_restapi.tables.load import load
 from dagster_restapi.tables.stage import Staging
@@ -32,7 +34,8 @@ Page = list[dict[str, Any]]
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every page is worth staging at once, and few fit into a segment."""
     monkeypatch.setattr(stage, "_WORTH", 1)
-    monkeypatch.setattr(stage, "_REST", -1)
+    monkeypatch.setattr(stage, "_WORTH_EACH", 0)
+    monkeypatch.setattr(stage, "_PAUSE", -1)
     monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 300)
 
 
@@ -56,9 +59,18 @@ def target_in(folder: str | Path) -> Target:
 
 
 def bring(
-    folder: str | Path, plan: TablePlan, pages: Iterable[tuple[int, Page, bool]], *, ahead: bool = True
+    folder: str | Path,
+    plan: TablePlan,
+    pages: Iterable[tuple[int, Page, bool]],
+    *,
+    then: Iterable[tuple[int, Page, bool]] = (),
+    ahead: bool = True,
 ) -> LoadResult:
-    """Writes pages (unit, records, whether they are its last) and loads them all."""
+    """Writes pages (unit, records, whether they are its last) and loads them all.
+
+    Args:
+        then: Further pages, behind which nothing is staged ahead any more.
+    """
     target, where = target_in(folder), Slice(asset="t")
     with (
         Spool.open(Path(folder, "spools"), "one") as spool,
@@ -66,11 +78,12 @@ def bring(
     ):
         spool.load_id = "the same each time"
         writers: dict[int, Any] = {}
-        for unit, records, last in pages:
+        turns = chain(((page, ahead) for page in pages), ((page, False) for page in then))
+        for (unit, records, last), advances in turns:
             writer = writers.setdefault(unit, spool.writer(unit))
             writer.write([dict(record) for record in records])
             writer.commit(None, {}, done=last)
-            if ahead:
+            if advances:
                 staging.advance()
         fetched = Fetched(load_id=spool.load_id, rows=spool.rows)
         with staging.staged() as staged:
@@ -162,14 +175,47 @@ def test_a_schema_that_grows_all_the_time_costs_no_more_than_twice(tmp_path: Pat
     assert staged_rows[-1] == 60, "and the last time for the schema that holds"
 
 
-def test_looking_at_a_wide_schema_takes_little_of_the_time(
+def test_a_growing_schema_costs_no_more_where_each_go_takes_a_part_only(
     tmp_path: Path, staged_rows: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage, "_REST", 20)
+    monkeypatch.setattr(stage, "_FILES_AT_ONCE", 5)
+    bring(tmp_path, APPEND, one_by_one([[{"id": number, f"new{number}": number}] for number in range(60)]))
+    assert sum(staged_rows[:-1]) < 2 * 60
+    assert max(staged_rows[:-1]) <= 5
+
+
+def test_looks_take_little_of_the_time(tmp_path: Path, staged_rows: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    layout = stage.layout
+
+    def slow(*args: Any, **options: Any) -> Any:
+        looks.append(time.monotonic())
+        time.sleep(0.01)
+        return layout(*args, **options)
+
+    monkeypatch.setattr(stage, "_PAUSE", 20)
+    monkeypatch.setattr(stage, "layout", slow)
+    bring(tmp_path, APPEND, one_by_one([[{"id": number}] for number in range(60)]))
+    assert sum(staged_rows) == 60
+    between = [later - sooner for sooner, later in pairwise(looks[:-1])]
+    assert all(seconds > 0.2 for seconds in between)
+
+
+def test_a_wide_table_is_made_in_one_go(tmp_path: Path, staged_rows: list[int]) -> None:
     wide = {f"column{number}": number for number in range(1_000)}
     bring(tmp_path, APPEND, one_by_one([[{"id": number, **wide}] for number in range(20)]))
-    assert sum(staged_rows) == 20
-    assert len(staged_rows) < 8
+    assert staged_rows == [20]
+
+
+def test_many_files_behind_what_is_staged_are_joined_first(
+    tmp_path: Path, staged_rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 2**20)
+    files = SMALL_SEGMENTS + 10
+    held_up = [(0, [{"id": 0}], True), *((number, [{"id": number}], True) for number in range(2, files + 2))]
+    bring(tmp_path, APPEND, held_up, then=[(1, [{"id": 1}], True)])
+    assert staged_rows == [1, files + 2]
+    assert f"({files + 1}, " in tables(tmp_path)["t"][1]
 
 
 def test_a_kind_that_changes_no_column_lets_what_is_staged_stand(tmp_path: Path, staged_rows: list[int]) -> None:
@@ -241,6 +287,21 @@ def test_a_fault_ahead_ends_the_engine(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(engines) == 3, "no more is staged ahead"
     assert engines[0] is engines[1] is not engines[2]
     assert "(0, " in tables(tmp_path)["t"][1]
+
+
+def test_a_fault_of_what_was_done_ahead_is_none_of_the_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill, calls = stage._Stager.fill, []
+
+    def failing(self: Any, segments: Any) -> None:
+        calls.append(len(self._scratch.begun.segments))
+        if len(calls) == 6:  # the first one behind the records
+            raise duckdb.OutOfMemoryException("Out of Memory Error: an INSERT needs more")
+        fill(self, segments)
+
+    monkeypatch.setattr(stage._Stager, "fill", failing)
+    bring(tmp_path, APPEND, one_by_one([[{"id": number}] for number in range(5)]))
+    assert calls == [0, 1, 2, 3, 4, 5, 0], "started from the beginning"
+    assert "(4, " in tables(tmp_path)["t"][1]
 
 
 def test_a_missing_key_is_told_when_all_records_are_there(tmp_path: Path) -> None:
