@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,3 +62,20 @@ def replay() -> Iterator[Replay]:
             return found[0]
 
         yield start
+
+
+@pytest.fixture
+def staged_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many records every statement has read into the root table."""
+    from dagster_restapi.tables import stage
+
+    rows: list[int] = []
+    fill = stage._Stager.fill
+
+    def watched(self: Any, segments: Any) -> None:
+        before = self._scratch.begun.segments if self.goes_on(segments) else []
+        fill(self, segments)
+        rows.append(sum(segment.rows for segment in self._scratch.begun.segments[len(before) :]))
+
+    monkeypatch.setattr(stage._Stager, "fill", watched)
+    return rows

@@ -165,7 +165,7 @@ class Haul:
                 spool,
                 stored_parents=self._copy_parents,
                 since=self._since(slice_),
-                tell=self._step.say,
+                tell=say,
                 stop=self._stop,
                 meanwhile=staging.advance,
             ).run()

@@ -29,7 +29,7 @@ from dagster_restapi.extract.walker import Walker
 from dagster_restapi.http.session import Session
 from dagster_restapi.model import Slice
 from dagster_restapi.spool import Spool
-from dagster_restapi.tables.stage import Staging, _Stager
+from dagster_restapi.tables.stage import Staging
 from dagster_restapi.tables.target import Target
 
 
@@ -122,26 +122,21 @@ def test_a_run_with_nothing_new_costs_one_request_one_brief_read_and_no_log_of_o
     assert len(shards) == 1, "only this run's own events are read"
 
 
-def test_records_are_staged_once_and_most_of_them_while_others_come(server: Server, tmp_path: Path) -> None:
-    rows: list[int] = []
+def test_records_are_staged_once_and_most_of_them_while_others_come(
+    server: Server, tmp_path: Path, staged_rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ahead: list[int] = []
-    fill, staged = _Stager.fill, Staging.staged
+    staged = Staging.staged
 
-    def watched_fill(self: Any, segments: Any, **options: Any) -> None:
-        before = self._scratch.begun.segments if self.goes_on(segments) else []
-        fill(self, segments, **options)
-        rows.append(sum(segment.rows for segment in self._scratch.begun.segments[len(before) :]))
-
-    def watched_staged(self: Staging) -> Any:
-        ahead.append(sum(rows))
+    def watched(self: Staging) -> Any:
+        ahead.append(sum(staged_rows))
         return staged(self)
 
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Stager, "fill", watched_fill)
-        patch.setattr(Staging, "staged", watched_staged)
+    monkeypatch.setattr(Staging, "staged", watched)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         materialize(server, tmp_path, "pages", instance, "slow")
-    assert sum(rows) == SLOW_PAGES * SLOW_PER_PAGE, "each once"
-    assert ahead[0] > sum(rows) / 2
+    assert sum(staged_rows) == SLOW_PAGES * SLOW_PER_PAGE, "each once"
+    assert ahead[0] > sum(staged_rows) / 2
 
 
 def test_memory_of_a_fetch_does_not_grow_with_its_pages(fetch: Callable[[int], Spool]) -> None:

@@ -39,21 +39,6 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 300)
 
 
-@pytest.fixture
-def staged_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many records every statement has read into the root table."""
-    rows: list[int] = []
-    fill = stage._Stager.fill
-
-    def watched(self: Any, segments: Any, **options: Any) -> None:
-        before = self._scratch.begun.segments if self.goes_on(segments) else []
-        fill(self, segments, **options)
-        rows.append(sum(segment.rows for segment in self._scratch.begun.segments[len(before) :]))
-
-    monkeypatch.setattr(stage._Stager, "fill", watched)
-    return rows
-
-
 def target_in(folder: str | Path) -> Target:
     return Target(str(Path(folder, "t.duckdb")), schema="s")
 
@@ -276,9 +261,9 @@ def test_a_fault_ahead_ends_the_engine(tmp_path: Path, monkeypatch: pytest.Monke
     engines = []
     fill = stage._Stager.fill
 
-    def failing(self: Any, segments: Any, **options: Any) -> None:
+    def failing(self: Any, segments: Any) -> None:
         engines.append(self._scratch.engine)
-        fill(self, segments, **options)
+        fill(self, segments)
         if len(engines) == 2:
             raise duckdb.FatalException("the database has been invalidated")
 
