@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -109,9 +110,7 @@ def _patch(errand: Errand, name: str, instant: Instant) -> None:
             return
         passed += 1
         LAST[:] = [name]
-        mark = Path(errand.folder, "mark")
-        mark.with_suffix(".new").write_text(name)
-        mark.with_suffix(".new").replace(mark)  # a kill while it is written must not empty it
+        _leave_mark(Path(errand.folder, "mark"), name)
         if name == errand.instant and passed == errand.time_of:
             if name == "while the spool is removed":
                 _remove_half(Path(args[0]))
@@ -127,6 +126,13 @@ def _patch(errand: Errand, name: str, instant: Instant) -> None:
         return result
 
     setattr(instant.owner, instant.function, wrapped)
+
+
+def _leave_mark(mark: Path, name: str) -> None:
+    """Whole or not at all: a kill may come meanwhile. The steps of a run, and their threads, share the one mark."""
+    own = mark.with_name(f"mark.{os.getpid()}.{threading.get_ident()}")
+    own.write_text(name)
+    own.replace(mark)
 
 
 def _remove_half(folder: Path) -> None:
