@@ -34,6 +34,7 @@ _SIZE = re.compile(r"\s*(?P<number>\d+(\.\d+)?)\s*(?P<prefix>[KMGT]?)(?P<binary>
 _MEMORY_OF_THREAD = 128 * 2**20
 _USUAL = 512 * 10**6  # bytes of memory for whatever is no load: frames, checks, what parents are asked for
 _MORE = 4  # times as much memory, when it was not enough
+_KEPT = 4  # engines that wait for their next use; each holds some 5 MB, and threads
 _LEFT_OVER = 86_400.0  # seconds after which a temporary folder that nobody writes is what a kill has left
 
 _logger = logging.getLogger(__name__)
@@ -119,7 +120,8 @@ class Target:
     def engine(self, room: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """A DuckDB that this database is attached to when it is read or written, for staging and writing in one.
 
-        To make one takes ten times as long as to open a file in it, so one for each database waits for its next use.
+        To make one takes ten times as long as to open a file in it, so those of the databases that were used last wait
+        for their next use.
         Nobody else uses it meanwhile, but for `:memory:`. After an error it is closed, and every file with it.
 
         Args:
@@ -174,11 +176,15 @@ class Target:
         self._keep(engine)
 
     def _keep(self, engine: _Engine) -> None:
-        """Puts an engine where its next user finds it, unless there is one already."""
+        """Puts an engine where its next user finds it, unless there is one already; the oldest of many is closed."""
+        closed = []
         with _guard:
-            kept = not engine.temporary.exists() and _engines.setdefault(self._engine_key, engine) is engine
-        if not kept:
-            engine.close()
+            if engine.temporary.exists() or _engines.setdefault(self._engine_key, engine) is not engine:
+                closed.append(engine)
+            ours = [key for key in _engines if key[0] == os.getpid()]  # a fork has its parent's, without their threads
+            closed += [_engines.pop(key) for key in ours[:-_KEPT]]
+        for one in closed:
+            one.close()
 
     @contextmanager
     def write(

@@ -81,3 +81,14 @@ def test_temporary_folders_of_killed_processes_go_away_after_a_day(tmp_path: Pat
         pass
     left = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
     assert left == ["t.duckdb.2-bbbbbbbb.tmp", "t.duckdb.mine.tmp"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="how much memory a process holds is read from /proc")
+def test_databases_that_were_used_before_hold_no_memory(tmp_path: Path) -> None:
+    def resident_mb_after(count: int) -> float:
+        for number in range(count):
+            with Target(str(tmp_path / f"{count}-{number}.duckdb")).write() as connection:
+                connection.execute("CREATE TABLE t AS SELECT 1")
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    assert resident_mb_after(10) + 30 > resident_mb_after(40)  # a DuckDB for each would take 5 MB
