@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.measure import REPOSITORY, Run, peers, run
@@ -84,7 +84,7 @@ class Arena:
         done = self._start(workload, contender, folder)
         if not contender.startswith("empty") and done.told["rows"] != workload.rows:
             raise RuntimeError(f"{contender} loaded {done.told['rows']} rows of {workload.name}, not {workload.rows}")
-        return Run(done.seconds, done.process_seconds, done.peak_mb, done.told, self.server.counts())
+        return replace(done, served=self.server.counts())
 
     def _prepare(self, workload: Workload, contender: str) -> Path | None:
         by = PREPARED_BY.get(contender)

@@ -29,6 +29,7 @@ class Run:
         seconds: Of the work, with everything imported.
         process_seconds: From the start of the process to its end.
         peak_mb: The most memory that its process tree held at once: resident, shared pages counted once for each.
+        process_peak_mb: The most memory that one of its processes held.
         told: All that the contender printed.
         served: What the server counted meanwhile.
     """
@@ -36,6 +37,7 @@ class Run:
     seconds: float
     process_seconds: float
     peak_mb: float
+    process_peak_mb: float
     told: Mapping[str, Any]
     served: Mapping[str, float] = field(default_factory=dict)
 
@@ -44,7 +46,7 @@ class Peak:
     """Watches the memory of a process and its children."""
 
     def __init__(self, pid: int) -> None:
-        self.bytes = 0
+        self.bytes = self.bytes_of_one = 0
         self._pid, self._done = pid, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -56,7 +58,8 @@ class Peak:
 
     def _watch(self) -> None:
         while not self._done.wait(_EVERY):
-            self.bytes = max(self.bytes, sum(map(_resident, _family(self._pid))))
+            sizes = [_resident(pid) for pid in _family(self._pid)]
+            self.bytes, self.bytes_of_one = max(self.bytes, sum(sizes)), max(self.bytes_of_one, *sizes)
 
 
 def _family(pid: int) -> list[int]:
@@ -117,7 +120,7 @@ def run(python: str, module: str, *arguments: str, environment: Mapping[str, str
             errors.seek(0)
             raise RuntimeError(f"{' '.join(command)} failed:\n{errors.read()[-3000:]}")
     told = json.loads(output.strip().splitlines()[-1])
-    return Run(told["seconds"], seconds, peak.bytes / 1e6, told)
+    return Run(told["seconds"], seconds, peak.bytes / 1e6, peak.bytes_of_one / 1e6, told)
 
 
 def peers(folder: Path) -> str:

@@ -69,8 +69,9 @@ def empty_table(results: Results) -> str:
         names = [name for name, entrant in results.runs if entrant == who]
         if names:
             values = sorted(results.seconds(name, who) for name in names)
-            rows.append((title, seconds(values[len(values) // 2])))
-    return table(("an empty Dagster step", "seconds"), rows)
+            peak = max(results.peak_mb(name, who) for name in names)
+            rows.append((title, seconds(values[len(values) // 2]), f"{peak:.0f} MB"))
+    return table(("an empty Dagster step", "seconds", "peak memory"), rows)
 
 
 def goals_table(results: Results) -> str:

@@ -66,6 +66,10 @@ class Results:
         """Of the process tree; the largest of all runs."""
         return max(run.peak_mb for run in self.runs[workload, contender])
 
+    def process_peak_mb(self, workload: str, contender: str) -> float:
+        """Of one process; the largest of all runs."""
+        return max(run.process_peak_mb for run in self.runs[workload, contender])
+
     def requests(self, workload: str, contender: str) -> float:
         """That the server saw."""
         return median(run.served["requests"] for run in self.runs[workload, contender])
@@ -123,11 +127,11 @@ class Results:
                 yield Goal(f"loading 1,000 resources: {what}", ratio, 1.5, "×")
 
     def _memory_goals(self) -> Iterator[Goal]:
-        measured = [name for name in WORKLOADS if self.has((name, "dagster"))]
+        measured = [entry for entry in self.runs if entry[1] in EMPTY]
         if measured:
-            most = max(measured, key=lambda name: self.peak_mb(name, "dagster"))
-            text = f"peak memory of the hungriest workload ({WORKLOADS[most].title})"
-            yield Goal(text, self.peak_mb(most, "dagster"), 400, " MB")
+            most = max(measured, key=lambda entry: self.process_peak_mb(*entry))
+            text = f"peak memory of the hungriest process ({WORKLOADS[most[0]].title})"
+            yield Goal(text, self.process_peak_mb(*most), 400, " MB")
         if self.has(("million", "dagster"), ("flat", "dagster")):
             ratio = self.peak_mb("million", "dagster") / self.peak_mb("flat", "dagster")
             yield Goal("peak memory of 1,000,000 flat rows against 50,000", ratio, 1.2, "×")
