@@ -211,4 +211,4 @@ def _span(parts: Sequence[Part]) -> str:
 
 
 def _wants_decimals(plan: Plan) -> bool:
-    return any(hint.data_type == "decimal" for hint in plan.table.hints.values())
+    return any(hint.exact for hint in plan.table.hints.values())

@@ -80,21 +80,25 @@ class ColumnHint(Settings):
     description: str | None = None
     """What the column means, for the column schema in Dagster."""
 
+    @property
+    def exact(self) -> bool:
+        """Whether numbers are wanted digit by digit."""
+        return self.data_type in ("decimal", "wei")
+
     def faults(self) -> Iterator[str]:
         """What a column of DuckDB cannot be told: such a hint would do nothing."""
         kind, digits = self.data_type, self.precision
-        numbers = kind in ("decimal", "wei")
-        if digits is not None and kind not in ("decimal", "wei", "bigint", "timestamp", "time"):
+        if digits is not None and not self.exact and kind not in ("bigint", "timestamp", "time"):
             yield "`precision` belongs to data_type decimal, wei or bigint"
         elif digits is not None and kind in ("timestamp", "time") and digits != 6:
             yield f"a {kind} has 6 digits of a second's fraction here: `precision` {digits} is not built"
         elif digits is not None and kind == "bigint" and not 1 <= digits <= 128:
             yield "`precision` of a bigint is its bits, from 1 to 128"
-        elif digits is not None and numbers and not 1 <= digits <= 38:
+        elif digits is not None and self.exact and not 1 <= digits <= 38:
             yield f"`precision` of a {kind} is from 1 to 38"
-        elif numbers and (self.scale if self.scale is not None else 9 * (kind == "decimal")) > (digits or 38):
+        elif self.exact and (self.scale if self.scale is not None else 9 * (kind == "decimal")) > (digits or 38):
             yield "more digits behind the point (`scale`, by default 9) than there are digits (`precision`)"
-        if self.scale is not None and not numbers:
+        if self.scale is not None and not self.exact:
             yield "`scale` belongs to data_type decimal or wei"
         if self.timezone is not None and kind != "timestamp":
             yield "`timezone` belongs to data_type timestamp"

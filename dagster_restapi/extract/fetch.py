@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dagster_restapi.errors import Cancelled, PagingError, RequestError, ResponseError, RestApiError
+from dagster_restapi.extract.decimals import Decimals
 from dagster_restapi.extract.facts import Facts
 from dagster_restapi.extract.incremental import Range, furthest_of, rank
 from dagster_restapi.extract.parents import FILE, Frozen, ParentRow, freeze_parents, included, parse_row
@@ -80,6 +81,7 @@ class Fetch:
     ) -> None:
         self._walker, self._plan, self._slice, self._spool = walker, plan, slice_, spool
         self._stored_parents, self._tell = stored_parents, tell
+        self._decimals = Decimals(plan)
         self._stop, self._meanwhile = stop or threading.Event(), meanwhile
         self._progress = Progress(plan.name, tell, since)
         self._where = f"resource {plan.name}"
@@ -122,7 +124,7 @@ class Fetch:
         writer, facts = self._spool.writer(0), Facts()
         for records in rows_of(self._plan.rows, self._where):
             self._check_stop()
-            writer.write(process(records, self._plan.steps, {}, self._where))
+            writer.write(self._decimals.settled(process(records, self._plan.steps, {}, self._where)))
             facts.received += len(records)
             facts.pages += 1
             self._progress.page(len(records), 0)
@@ -366,7 +368,7 @@ class Fetch:
             facts.out_of_range, facts.without_cursor = range_.out_of_range, range_.without_cursor
         fault: ResponseError | None = None
         try:
-            writer.write(records, places)
+            writer.write(self._decimals.settled(records), places)
         except ResponseError as error:
             fault = error
         if fault:

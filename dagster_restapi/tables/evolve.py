@@ -11,10 +11,11 @@ from hashlib import md5
 
 import duckdb
 
+from dagster_restapi.config.columns import Path, child_name, column_name
 from dagster_restapi.errors import ContractError, TableError
 from dagster_restapi.model import TablePlan
 from dagster_restapi.tables.ledger import COLUMNS, TABLES
-from dagster_restapi.tables.shape import Field, Path, Shape, child_name, column_name
+from dagster_restapi.tables.shape import Field, Shape
 from dagster_restapi.tables.sql import Space, listing, quote
 from dagster_restapi.tables.stage import Staged
 from dagster_restapi.tables.types import (

@@ -10,12 +10,12 @@ from typing import Any
 
 import duckdb
 
+from dagster_restapi.config.columns import column_name, key_path
 from dagster_restapi.model import Column, TablePlan
 from dagster_restapi.tables import ledger
 from dagster_restapi.tables.evolve import PARTITION, TablePath
 from dagster_restapi.tables.keys import primary_key
 from dagster_restapi.tables.load import columns_of
-from dagster_restapi.tables.shape import column_name, key_path
 from dagster_restapi.tables.sql import Space, listing, literal, quote
 from dagster_restapi.tables.target import Target
 from dagster_restapi.tables.types import key_text

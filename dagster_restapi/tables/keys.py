@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from dagster_restapi.config.columns import column_name, key_path
 from dagster_restapi.errors import TableError
 from dagster_restapi.model import TablePlan
-from dagster_restapi.tables.shape import Field, Shape, column_name, key_path
+from dagster_restapi.tables.shape import Field, Shape
 
 
 @dataclass(frozen=True, slots=True)

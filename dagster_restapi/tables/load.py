@@ -14,14 +14,14 @@ from typing import Any
 import duckdb
 import msgspec
 
+from dagster_restapi.config.columns import Path as KeyPath
+from dagster_restapi.config.columns import column_name, key_path
 from dagster_restapi.errors import LedgerConflict, OutOfMemory, TableError
 from dagster_restapi.model import Column, Cursor, Fetched, LedgerRow, LoadResult, Slice, TablePlan
 from dagster_restapi.spool import Spool
 from dagster_restapi.tables import ledger
 from dagster_restapi.tables.evolve import PARTITION, Evolved, evolve
 from dagster_restapi.tables.keys import primary_key
-from dagster_restapi.tables.shape import Path as KeyPath
-from dagster_restapi.tables.shape import column_name, key_path
 from dagster_restapi.tables.sql import Space, literal
 from dagster_restapi.tables.stage import Staged, Staging, is_out_of_memory
 from dagster_restapi.tables.standing import hashes_at

@@ -13,12 +13,12 @@ from typing import IO
 import duckdb
 import msgspec
 
+from dagster_restapi.config.columns import Path as KeyPath
+from dagster_restapi.config.columns import column_name, keys_of
 from dagster_restapi.errors import TableError
 from dagster_restapi.model import JsonScalar, TablePlan
 from dagster_restapi.tables import ledger
 from dagster_restapi.tables.evolve import PARTITION, TablePath
-from dagster_restapi.tables.shape import Path as KeyPath
-from dagster_restapi.tables.shape import column_name, keys_of
 from dagster_restapi.tables.sql import Space, literal, quote
 from dagster_restapi.tables.target import Target
 from dagster_restapi.tables.types import instant_text, number_text, plain

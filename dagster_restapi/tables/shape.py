@@ -8,14 +8,13 @@ what arrived first. A path that was only ever an empty list or object makes noth
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from dagster_restapi.config.naming import normalize_path
+from dagster_restapi.config.columns import Hints, Path, column_name
 from dagster_restapi.errors import TableError
 from dagster_restapi.model import TablePlan
 from dagster_restapi.schema import Kind, Node
@@ -35,34 +34,8 @@ from dagster_restapi.tables.types import (
 if TYPE_CHECKING:
     from dagster_restapi.config.table import ColumnHint
 
-Path = tuple[str, ...]
-"""Keys from a table's record down to a value; () is the record itself, or the value of a list of scalars."""
-
 RECORD = "record"  # the one column of the source where a whole record is read as JSON
 _NESTED = Kind.OBJECT | Kind.LIST
-_KEY = re.compile(r"""\.?(?:\[(['"])(?P<quoted>.*?)\1\]|\[(?P<index>\d+)\]|(?P<name>[^.\[\]]+))""")
-
-
-def keys_of(path: str) -> tuple[str | int, ...] | None:
-    """The keys and indexes of a plain JSONPath (`a.b`, `$.a`, `a['odd key']`, `a[0].b`); None for any other."""
-    text = path.strip().removeprefix("$")
-    keys: list[str | int] = []
-    position = 0
-    while position < len(text):
-        match = _KEY.match(text, position)
-        if match is None or "*" in match[0]:
-            return None
-        keys.append(int(match["index"]) if match["index"] else match["name"] or match["quoted"] or "")
-        position = match.end()
-    return tuple(keys)
-
-
-def key_path(path: str) -> Path:
-    """The keys of a column's JSONPath; a path that is none is taken as one key."""
-    keys = keys_of(path)
-    if keys is None or not all(isinstance(key, str) for key in keys):
-        return (path,)
-    return tuple(str(key) for key in keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,23 +101,6 @@ class Layout:
     root: Shape
 
 
-def column_name(plan: TablePlan, path: Path) -> str:
-    """The name that a column has unless another path came first."""
-    if not path:
-        return "value"
-    return "__".join(_normal(plan, key) for key in path)
-
-
-def child_name(plan: TablePlan, parent: str, path: Path) -> str:
-    """The name that a child table has unless another path came first."""
-    return "__".join((parent, *(_normal(plan, key) for key in path or ("list",))))
-
-
-def _normal(plan: TablePlan, key: str) -> str:
-    name = normalize_path(key) if plan.naming == "snake_case" else key.replace("\0", "")
-    return name or "x"
-
-
 def layout(plan: TablePlan, schema: Node, *, as_text: frozenset[tuple[tuple[Path, ...], Path]] = frozenset()) -> Layout:
     """The layout of a plan's tables for a recorded schema.
 
@@ -162,7 +118,7 @@ class _Shaper:
         self._plan = plan
         self._as_text = as_text
         self._levels = 1_000_000 if plan.max_nesting is None else plan.max_nesting
-        self._hints = {key_path(name): hint for name, hint in plan.hints.items()}
+        self._hints = Hints(plan)
 
     def layout(self, schema: Node) -> Layout:
         if "_restapi_row_hash" in schema.fields:
@@ -184,15 +140,13 @@ class _Shaper:
         for key, node in schema.fields.items():
             sql, kind = (self._extract(RECORD, key), "JSON") if columns is None else (quote(key), columns[key])
             builder.value((key,), node, sql, kind, self._levels, root=True)
-        builder.announce(self._hints)
+        builder.announce(self._hints.by_path)
         return Layout(columns, builder.finished())
 
     # ---- decisions that reading and building share -------------------------------------------------------------------
     def hint(self, path: Path, root: bool) -> ColumnHint | None:
-        """What the user said of a column of the root table, by its path or by its name."""
-        if not root:
-            return None
-        return self._hints.get(path) or self._hints.get((column_name(self._plan, path),))
+        """What the user said of a column of the root table."""
+        return self._hints.of(path) if root else None
 
     def one_column(self, path: Path, node: Node, level: int, root: bool) -> str | None:
         """The type, where a path has one column for all its kinds; None where they have places of their own."""

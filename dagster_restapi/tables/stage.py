@@ -16,13 +16,13 @@ from typing import Any, Self
 
 import duckdb
 
+from dagster_restapi.config.columns import Path as KeyPath
 from dagster_restapi.errors import OutOfMemory, TableError
 from dagster_restapi.model import Slice, TablePlan
 from dagster_restapi.schema import Node, paths
 from dagster_restapi.spool import HASH_FIELD, PLACE_FIELD, SMALL_SEGMENTS, Segment, Spool
 from dagster_restapi.tables.keys import Keys, find_keys, staged_column
 from dagster_restapi.tables.shape import RECORD, Branch, Field, Layout, Shape, layout
-from dagster_restapi.tables.shape import Path as KeyPath
 from dagster_restapi.tables.sql import listing, literal, quote
 from dagster_restapi.tables.target import Log, Target, catalog_ahead, session
 from dagster_restapi.tables.types import key_text

@@ -6,12 +6,12 @@ from collections import Counter
 
 import duckdb
 
+from dagster_restapi.config.columns import key_path
 from dagster_restapi.model import Cursor, Fetched, LedgerRow, LoadResult, TablePlan
 from dagster_restapi.spool import HASH_FIELD, Spool
 from dagster_restapi.tables.evolve import PARTITION, Written
 from dagster_restapi.tables.keys import merge_key, primary_key
 from dagster_restapi.tables.ledger import read_back
-from dagster_restapi.tables.shape import key_path
 from dagster_restapi.tables.sql import Space, literal, quote
 
 _MOST = 64  # hashes that the ledger keeps: at a cursor of whole days there may be any number of rows

@@ -437,3 +437,27 @@ def test_a_database_of_an_older_version_is_gone_on_from_in_a_new_instance(house:
         (row["id"],) for row in house.api.tracker.listing("events")
     ]
     assert house.query("SELECT format_version FROM tracker._restapi_loads ORDER BY sequence") == [(0,), (1,)]
+
+
+@pytest.mark.parametrize("nested", ["tables", "json", "native"])
+def test_a_decimal_hint_changes_its_own_column_alone(source: Callable[..., Any], api: Any, nested: str) -> None:
+    api.route(
+        "/things",
+        api.Reply(
+            '[{"id": 1, "price": 0.10000000000000001, "ratio": 0.123456789012345678901, "half": 0.5,'
+            ' "geo": {"lat": 1.5, "more": [0.1, 12345678901234567890.125]}}]'
+        ),
+    )
+    plain = {"name": "plain", "nested": nested, "endpoint": "things"}
+    hint = {"data_type": "decimal", "precision": 38, "scale": 20}
+    house = source(plain, {**plain, "name": "hinted", "columns": {"price": hint}})
+    assert house.run().success
+
+    def values(table: str) -> tuple[list[Any], list[Any]]:
+        children = house.query(f"SELECT value FROM tracker.{table}__geo__more ORDER BY 1") if nested == "tables" else []
+        own = "price, _restapi_load_id, _restapi_row_hash, _restapi_id"
+        return house.query(f"SELECT * EXCLUDE ({own}) FROM tracker.{table}"), children
+
+    assert values("hinted") == values("plain")
+    assert house.query("SELECT CAST(price AS VARCHAR) FROM tracker.hinted") == [("0.10000000000000001000",)]
+    assert house.query("SELECT price FROM tracker.plain") == [(0.1,)]

@@ -417,6 +417,14 @@ def test_a_record_that_is_nested_too_deeply_is_one_clear_error(api: Any, fetch: 
         fetch("items", CURSOR)
 
 
+@pytest.mark.parametrize("kind", NESTED)
+def test_so_it_is_where_numbers_are_looked_at_for_a_hint(api: Any, fetch: Any, kind: str) -> None:
+    opening, closing = NESTED[kind]
+    api.route("/items", api.Reply('{"rows": [{"x": ' + opening * 450 + "1" + closing * 450 + "}]}"))
+    with pytest.raises(ResponseError, match=r"nested (more than 64 levels deep|too deeply).*resource items, page 1"):
+        fetch("items", {**CURSOR, "columns": {"price": {"data_type": "decimal"}}})
+
+
 def test_a_record_of_many_levels_is_taken(api: Any, fetch: Any) -> None:
     body = '{"next": null, "rows": [{"x": ' + '{"a":' * 60 + "1" + "}" * 60 + "}]}"
     api.route("/items", api.Reply(body))
