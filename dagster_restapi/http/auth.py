@@ -81,8 +81,7 @@ class Fetched:
 
     def renew(self, ticket: Any) -> bool:
         assert isinstance(ticket, Token)
-        self._tokens.renew(ticket)
-        return True
+        return self._tokens.renew(ticket)
 
 
 class Given:

@@ -30,6 +30,7 @@ from dagster_restapi.secrets import conceal
 if TYPE_CHECKING:
     from dagster_restapi.http.exchange import Answer
 
+_JUST = 10.0  # seconds in which a token that took the place of a refused one is not replaced for a refusal again
 _EARLY = 30.0  # a token is renewed so many seconds before it expires, or a tenth of its life, whichever is less
 
 
@@ -41,11 +42,13 @@ class Token:
         value: The token itself; empty where a cookie is the session.
         expires: By time.monotonic(); None: not known.
         number: Grows by one with each renewal.
+        instead: When it took the place of a refused one, by time.monotonic(); None: it did not.
     """
 
     value: str
     expires: float | None
     number: int
+    instead: float | None = None
 
     def __repr__(self) -> str:
         return f"Token({self.number})"
@@ -87,11 +90,18 @@ class Tokens:
             return token
         return self._renewed(token)
 
-    def renew(self, refused: Token) -> None:
-        """Gets a new token in place of one that was refused, unless another thread has done so."""
-        self._renewed(refused)
+    def renew(self, refused: Token) -> bool:
+        """Gets a new token in place of one that was refused, unless another thread has done so.
 
-    def _renewed(self, known: Token | None) -> Token:
+        False where that one has just taken the place of another: then the API does not mind the token, and its issuer
+        must not be asked once for every request that is refused.
+        """
+        if refused is self._token and refused.instead is not None and time.monotonic() - refused.instead < _JUST:
+            return False
+        self._renewed(refused, refused=True)
+        return True
+
+    def _renewed(self, known: Token | None, *, refused: bool = False) -> Token:
         while not self._lock.acquire(timeout=0.2):
             if self._stop is not None and self._stop.is_set():
                 raise Cancelled("the run was terminated while a token was fetched")
@@ -102,7 +112,8 @@ class Tokens:
             value, lifetime = self._fetch()
             conceal(value)
             expires = None if lifetime is None else time.monotonic() + lifetime - min(_EARLY, lifetime / 10)
-            self._token = Token(value, expires, token.number + 1 if token else 1)
+            instead = time.monotonic() if refused else None
+            self._token = Token(value, expires, token.number + 1 if token else 1, instead)
             return self._token
         finally:
             self._lock.release()

@@ -249,6 +249,28 @@ def test_a_fresh_token_that_is_refused_too_is_an_error(api: Any, connect: Connec
     assert len(api.seen("/items")) == 2
 
 
+def test_the_issuer_is_not_asked_for_every_request_that_is_refused(api: Any, connect: Connect) -> None:
+    issuer = Issuer(api)
+    api.route("/secret", (401, {}))
+    session = connect(auth=issuer.auth())
+    for _ in range(5):
+        get(session)
+        with pytest.raises(RequestError, match="status 401"):
+            get(session, "/secret")
+    assert issuer.count == 2
+    assert len(api.seen("/secret")) == 6
+
+
+def test_a_token_that_dies_again_later_is_renewed_again(api: Any, connect: Connect, monkeypatch: Any) -> None:
+    monkeypatch.setattr("dagster_restapi.http.tokens._JUST", 0.1)
+    issuer = Issuer(api)
+    session = connect(auth=issuer.auth())
+    for number in range(1, 4):
+        assert get(session) == [f"Bearer access-{number}"]
+        issuer.valid = set()
+        time.sleep(0.15)
+
+
 def test_a_refused_token_request_says_what_the_server_said(api: Any, connect: Connect) -> None:
     issuer = Issuer(api)
     api.route("/token", (400, {"error": "invalid_client", "echo": "the-secret"}))
