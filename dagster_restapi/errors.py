@@ -65,7 +65,11 @@ class OutOfMemory(TableError):
     """DuckDB needs more memory than it may take."""
 
 
-class ContractError(TableError):
+class RowsError(TableError):
+    """The records themselves do not fit: a key is missing, a value is not what its hint says. Others may."""
+
+
+class ContractError(RowsError):
     """The rows break the resource's `schema_contract`."""
 
 

@@ -45,6 +45,7 @@ _SEGMENT = re.compile(r"\d{9}-\d{4}\.ndjson")
 _LINE = b'{"%s":"%%b",%%b\n' % HASH_FIELD.encode()
 _EMPTY_LINE = b'{"%s":"%%b"%%b\n' % HASH_FIELD.encode()
 _BEHIND_HASH = len(HASH_FIELD) + 6 + 32  # where `_LINE` goes on behind the hash: `{"…":"` + 32 digits + `"`
+_OWN = "own"  # the note of `keep_from_others`
 _PLACE = b',"%s":%%d' % PLACE_FIELD.encode()
 # Decimals are texts: DuckDB reads every JSON number with a fraction as a DOUBLE before it becomes a DECIMAL.
 _encode = msgspec.json.Encoder(order="sorted", decimal_format="string").encode
@@ -185,7 +186,7 @@ class Spool:
 
     def _read(self, journal: Path, root_run_id: str, young: bool) -> int:
         """Replays the journal; gives the length of its whole lines, or 0 where it is not to be resumed."""
-        length = 0
+        length, ours = 0, True
         with journal.open("rb") as lines:
             for number, line in enumerate(lines):
                 if not line.endswith(b"\n"):
@@ -194,10 +195,13 @@ class Spool:
                 if number == 0:
                     if entry.get("format") != _FORMAT or not (young or entry["root_run_id"] == root_run_id):
                         return 0
-                    self.load_id = entry["load_id"]
+                    self.load_id, ours = entry["load_id"], entry["root_run_id"] == root_run_id
                 else:
                     self._replay(entry)
                 length += len(line)
+        if self.notes.get(_OWN) and not ours:
+            self.units, self.notes, self.longest, self._recorder = {}, {}, 0, Recorder()
+            return 0
         return length
 
     def _replay(self, entry: dict[str, Any]) -> list[str]:
@@ -288,6 +292,11 @@ class Spool:
         with self._mutex:
             self.notes.update(facts)
             self._append({"note": facts})
+
+    def keep_from_others(self) -> None:
+        """From now on, only the same root run goes on from what is here; others fetch it anew."""
+        if not self.notes.get(_OWN):
+            self.note(**{_OWN: True})
 
     def writer(self, number: int) -> Writer:
         """A writer for one unit, going on behind what is committed of it."""

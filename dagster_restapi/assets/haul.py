@@ -16,7 +16,7 @@ from dagster_restapi.assets.partitions import Part
 from dagster_restapi.assets.run_config import Parents
 from dagster_restapi.assets.state import Past, Standing, stand
 from dagster_restapi.config.fingerprint import fingerprint
-from dagster_restapi.errors import ExtractError, OutOfMemory
+from dagster_restapi.errors import ExtractError, OutOfMemory, RowsError
 from dagster_restapi.extract.fetch import Fetch
 from dagster_restapi.extract.parents import Frozen, ParentRow, read_parents
 from dagster_restapi.extract.walker import Walker
@@ -205,6 +205,9 @@ class Haul:
                 yield from self._load_all(left, slice_, spool, fetched, staging)
             except OutOfMemory as error:
                 staging.more_room(error)
+            except RowsError:
+                spool.keep_from_others()  # the API may have mended them by the next run
+                raise
 
     def _load_all(
         self, left: list[tuple[int, Part]], slice_: Slice, spool: Spool, fetched: Fetched, staging: Staging

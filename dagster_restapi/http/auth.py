@@ -80,8 +80,7 @@ class Fetched:
         return request, token
 
     def renew(self, ticket: Any) -> bool:
-        assert isinstance(ticket, Token)
-        return self._tokens.renew(ticket)
+        return isinstance(ticket, Token) and self._tokens.renew(ticket)  # none: a redirect to a stranger was answered
 
 
 class Given:

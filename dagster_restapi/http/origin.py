@@ -75,7 +75,7 @@ def joined(url: str, link: str) -> str:
     except ValueError:
         whole = ""
     if not whole:
-        raise RequestError("this is no URL that can be requested", where=redact(link[:200]))
+        raise RequestError("this is no URL that can be requested", where=redact(link.partition("?")[0][:200]))
     return whole
 
 

@@ -171,9 +171,11 @@ class Paginator(ABC):
         stop_on_repeat: A page that names itself as the next one is the end, not an error.
         repeated_page: Whether a page may have the same rows as the one before it.
         takes_links: Whether a state's `url` may be relative to the URL of the call.
+        by_position: Whether a page is asked for by where it stands, so that rows which come and go before it shift it.
     """
 
     takes_links = False
+    by_position = False
     stop_on_repeat = False
     repeated_page: Literal["fail", "allow"] = "fail"
 
@@ -429,6 +431,8 @@ class BodyCursor(_Reference):
 class PageNumber(Paginator):
     """Pages by number. State: the page to ask for, and the number of the API's first page as far as it is known."""
 
+    by_position = True
+
     def __init__(self, config: settings.PageNumberPaginator) -> None:
         self.config, self.repeated_page = config, config.repeated_page
         self._counts_pages = config.total_path is not None and "total_path" in config.model_fields_set
@@ -447,7 +451,7 @@ class PageNumber(Paginator):
         config, page, base = self.config, state["page"], state["base"]
         total, more = read_number(facts.find(config.total_path)), _more(facts, config.has_more_path)
         if config.stop_after_empty_page and facts.items == 0:
-            missed = self._counts_pages and total is not None and page < base + total
+            missed = self._counts_pages and total is not None and base < page < base + total  # the first may be empty
             if missed:
                 return End(short=f"page {page} is empty, though the answer tells of {total} pages")
             return End(short=f"page {page} is empty, but says that more follows" if more else None)
@@ -487,6 +491,8 @@ class PageNumber(Paginator):
 
 class Offset(Paginator):
     """Rows by offset and limit. The offset grows by what came, so that an API which caps `limit` loses nothing."""
+
+    by_position = True
 
     def __init__(self, config: settings.OffsetPaginator) -> None:
         self.config, self.repeated_page = config, config.repeated_page

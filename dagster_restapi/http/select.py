@@ -74,6 +74,8 @@ def select(
     matches = jsonpath.select(choice.path)(body)
     if not matches:
         return _nothing(body, choice, missing_data, where)
+    if matches == [None] and not choice.detected:
+        _refuse_failure(body, where)
     records, listed = _flat(matches)
     if choice.path == "$" and choice.listed and not listed and records:
         raise ResponseError(

@@ -51,6 +51,7 @@ class Page:
         warnings: What a person should know.
         url: Where the page came from, secrets masked.
         content: Fingerprint of the records, where two pages in a row may not be the same.
+        by_position: Further pages are asked for by where they stand: what is added or removed before them shifts them.
     """
 
     records: list[Any]
@@ -66,6 +67,7 @@ class Page:
     warnings: tuple[str, ...] = ()
     url: str = ""
     content: str | None = None
+    by_position: bool = False
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.records)
@@ -356,6 +358,7 @@ class _Arrived:
             warnings=tuple(warnings),
             url=self.facts.answer.safe_url,
             content=self.content,
+            by_position=self.paginator.by_position,
         )
 
     def _mismatch(self, after: _Position) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from dagster_restapi.config.columns import column_name, key_path
-from dagster_restapi.errors import TableError
+from dagster_restapi.errors import RowsError
 from dagster_restapi.model import TablePlan
 from dagster_restapi.tables.shape import Field, Shape
 
@@ -94,7 +94,7 @@ def _required(plan: TablePlan, root: Shape, names: Sequence[str], what: str, row
     if missing and rows and plan.disposition == "merge":
         known = [".".join(field.path) for field in root.fields]
         near = get_close_matches(missing[0], known, n=3)
-        raise TableError(
+        raise RowsError(
             f"no record has the {what} {missing[0]!r}",
             where=plan.resource,
             hint=f"The records have {', '.join(near or known[:10])}.",

@@ -17,7 +17,7 @@ from typing import Any, Self
 import duckdb
 
 from dagster_restapi.config.columns import Path as KeyPath
-from dagster_restapi.errors import OutOfMemory, TableError
+from dagster_restapi.errors import OutOfMemory, RowsError, TableError
 from dagster_restapi.model import Slice, TablePlan
 from dagster_restapi.schema import Node, paths
 from dagster_restapi.spool import HASH_FIELD, PLACE_FIELD, SMALL_SEGMENTS, Segment, Spool
@@ -34,6 +34,10 @@ _AT_ONCE, _FILES_AT_ONCE = 2**26, 256  # bytes and files for one go: for half a 
 _WIDEST = 200  # paths; what adds to a table needs a second block of 256 kB for each of its columns
 _PAUSE = 20  # times as long as a look at what there is takes (40 ms for 20,000 units), until the next one
 
+_ROOM = (
+    "Free some space where the database lies, or set `temp_directory` in `connection_config` of the IO manager "
+    "to a folder on another disk."
+)
 _MOST = 10**9  # bytes of memory to begin with, however many columns there are
 _OBJECT_BYTES = 2**20  # the least: buffers have twice this size, and for each of them there is one thread at most
 _FIRST_INSTANT, _END_OF_CALENDAR = "'0001-01-01 00:00:00+00'", "'10000-01-01 00:00:00+00'"
@@ -280,14 +284,20 @@ def _attached(engine: duckdb.DuckDBPyConnection, name: str) -> Iterator[str]:
 def _told(spool: Spool) -> Iterator[None]:
     """DuckDB's errors as ours."""
     fault = ""
+    kind: type[TableError] = RowsError
+    hint: str | None = "Change or remove the `columns` hint of that column."
     try:
         yield
     except duckdb.Error as error:
         fault = str(error)
+        if is_out_of_memory(fault):
+            kind, hint = OutOfMemory, "Raise `memory_limit` of the IO manager."
+        elif isinstance(error, duckdb.IOException):
+            kind, hint = TableError, _ROOM
+        elif "`columns`" in fault:  # our own words, which say it
+            hint = None
     if fault:
-        what = f"the records cannot be staged: {fault.splitlines()[0]}"
-        kind = OutOfMemory if is_out_of_memory(fault) else TableError
-        raise kind(what, where=str(spool.directory), hint=_advice(fault))
+        raise kind(f"the records cannot be staged: {fault.splitlines()[0]}", where=str(spool.directory), hint=hint)
 
 
 def is_out_of_memory(fault: str) -> bool:
@@ -302,17 +312,6 @@ def room_for(schema: Node, size: int) -> int:
     be kept track of. More would only be used to keep what is read once.
     """
     return min(48 * 10**6 + paths(schema) * 500_000 + size // 64, _MOST)
-
-
-def _advice(fault: str) -> str:
-    if is_out_of_memory(fault):
-        return "Raise `memory_limit` of the IO manager."
-    if "onver" in fault or "ast" in fault:
-        return "Change or remove the `columns` hint of that column."
-    return (
-        "Free some space where the database lies, or set `temp_directory` in `connection_config` of the IO manager "
-        "to a folder on another disk."
-    )
 
 
 class _Stager:
@@ -492,7 +491,7 @@ class _Stager:
             row = self._connection.execute(f"SELECT count(*) FROM t0 WHERE {self._column(one)} IS NULL").fetchone()
             assert row is not None
             if row[0]:
-                raise TableError(
+                raise RowsError(
                     f"{row[0]} of {self._spool.rows} records have no value for {'.'.join(one.path)!r}",
                     where=self._plan.resource,
                     hint="A primary key and a column with `nullable: false` need a value in every record; "
