@@ -1,8 +1,9 @@
-"""Numbers that are kept digit by digit, and those that are not."""
+"""Values that JSON cannot hold as they are, or not digit by digit."""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from dagster_restapi.config.columns import Hints, Path
@@ -11,14 +12,15 @@ from dagster_restapi.http.decode import exact_float
 if TYPE_CHECKING:
     from dagster_restapi.model import Plan
 
-_INNER = frozenset({Decimal, dict, list})
+_INNER = frozenset({Decimal, float, dict, list, tuple})
 
 
 class Decimals:
     """Keeps the `Decimal`s of columns with a `decimal` or `wei` hint.
 
     Where a plan has such a hint, all numbers with a fraction come as Decimals; steps and rows of Python's may make some
-    as well. The others become what the same number is without a hint: a float, or text where no float holds it.
+    as well. The others become what the same number is without a hint: a float, or text where no float holds it. So do
+    Python's NaN and infinities become texts, which they are in an answer; and tuples are lists.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -46,8 +48,10 @@ class Decimals:
         """A value at a path; None: below a list, where no hint reaches."""
         if isinstance(value, dict):
             return self._object(value, path)
-        if isinstance(value, list):
+        if isinstance(value, list | tuple):
             return [self._value(item, None) if type(item) in _INNER else item for item in value]
+        if isinstance(value, float):
+            return value if isfinite(value) else str(Decimal(value))
         if path is not None and self._keeps(path):
             return value
         return exact_float(str(value)) if value.is_finite() else str(value)

@@ -359,8 +359,8 @@ class Fetch:
 
     def _take(self, page: Page, row: ParentRow | None, writer: Writer, facts: Facts, range_: Range | None) -> None:
         """One page into the spool."""
-        records = process(page.records, self._plan.steps, included(self._plan.parent, row), self._where)
-        places = None
+        processed = process(page.records, self._plan.steps, included(self._plan.parent, row), self._where)
+        records, places = self._decimals.settled(processed), None
         if range_ is not None:
             records = range_.keep(records)
             places = range_.places if self._slice.stretch else None
@@ -368,7 +368,7 @@ class Fetch:
             facts.out_of_range, facts.without_cursor = range_.out_of_range, range_.without_cursor
         fault: ResponseError | None = None
         try:
-            writer.write(self._decimals.settled(records), places)
+            writer.write(records, places)
         except ResponseError as error:
             fault = error
         if fault:

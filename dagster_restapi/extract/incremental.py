@@ -262,7 +262,8 @@ class Range:
     def _within(self, ranked: Rank) -> bool:
         side = self._side(ranked)
         if side:
-            self._passed |= self.settings.row_order == ("desc" if side < 0 else "asc")
+            below = side * (1 if self.windows else self._direction) < 0
+            self._passed |= self.settings.row_order == ("desc" if below else "asc")
         elif self.windows:
             self.places.append(self.windows.place(ranked.kind, ranked.order))
         return not side

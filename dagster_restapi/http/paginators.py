@@ -451,7 +451,7 @@ class PageNumber(Paginator):
         config, page, base = self.config, state["page"], state["base"]
         total, more = read_number(facts.find(config.total_path)), _more(facts, config.has_more_path)
         if config.stop_after_empty_page and facts.items == 0:
-            missed = self._counts_pages and total is not None and base < page < base + total  # the first may be empty
+            missed = self._counts_pages and total is not None and base + (total == 1) <= page < base + total
             if missed:
                 return End(short=f"page {page} is empty, though the answer tells of {total} pages")
             return End(short=f"page {page} is empty, but says that more follows" if more else None)

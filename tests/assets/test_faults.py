@@ -116,6 +116,7 @@ def pages(third: Any) -> Callable[[Any], Any]:
 
 FAULTS = {
     "error body with 200": ({"success": False, "error": "expired"}, "no data at 'rows'"),
+    "an error beside null": ({"rows": None, "error": {"code": 12, "message": "quota"}}, "quota"),
     "missing data path": ({"items": []}, "missing_data: empty"),
     "HTML": (Api.Reply("<html><body>Log in</body></html>", type="text/html"), "an HTML page came instead of JSON"),
     "no JSON": (Api.Reply(b"oops"), "no JSON"),
@@ -274,3 +275,32 @@ def test_iter_records_refuses_the_same_faults_and_logs_a_cut(api: Api, caplog: p
         taken = list(iter_records({**config, "resources": [{**ITEMS, "endpoint": ignoring}]}, "items"))
     assert len(taken) == 4
     assert "items: page 3 was ignored by a rule" in caplog.text
+
+
+# ---- what a failed run leaves ----------------------------------------------------------------------------------------
+def test_rows_that_were_refused_are_asked_for_again_by_the_next_run(house: House) -> None:
+    house.api.route("/items", lambda request: {"rows": [{"id": None, "at": 1}] if request.query["page"] == "1" else []})
+    assert "have no value for 'id'" in house.failure(house.run(ITEMS))
+    house.api.route("/items", lambda request: {"rows": rows(1) if request.query["page"] == "1" else []})
+    assert house.load(ITEMS)["rows_loaded"] == 1
+    assert house.query("SELECT id FROM s.items") == [(1,)]
+
+
+def test_a_later_run_does_not_go_on_behind_pages_whose_rows_have_moved(house: House) -> None:
+    stored = {number: number for number in range(1, 9)}  # id -> at; listed by `at`, two a page
+    fails = {3}
+
+    def page(request: Any) -> Any:
+        number, since = int(request.query["page"]), int(request.query["since"])
+        if number in fails:
+            return (500, {})
+        listed = sorted((at, id_) for id_, at in stored.items() if at >= since)
+        return {"rows": [{"id": id_, "at": at} for at, id_ in listed[number * 2 - 2 : number * 2]]}
+
+    house.api.route("/items", page)
+    assert not house.run(ITEMS).success
+    stored.update({1: 11, 2: 12})  # what was on page 1 is now on the last one, and page 3 on page 2
+    fails.clear()
+    house.load(ITEMS)
+    assert house.query("SELECT id FROM s.items ORDER BY 1") == [(number,) for number in range(1, 9)]
+    assert [request.query["page"] for request in house.api.seen("/items")][3:5] == ["1", "2"]

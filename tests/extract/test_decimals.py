@@ -35,7 +35,8 @@ DOCUMENTS = st.recursive(
 
 
 def decimals(columns: Mapping[str, Any] | None = None, **settings: Any) -> Decimals:
-    resource = {"name": "t", "columns": columns or {}, "endpoint": "t", **settings}
+    resource = {"name": "t", "columns": columns or {}, **({"endpoint": "t"} | settings)}
+    resource = {name: value for name, value in resource.items() if value is not None}
     config = {"client": {"base_url": "http://127.0.0.1"}, "resources": [resource]}
     return Decimals(make_plans(RestApiConfig.parse(config))["t"])
 
@@ -78,3 +79,9 @@ def test_decimals_that_a_step_makes_are_numbers_and_the_record_itself_is_left_al
     [settled] = decimals(processing_steps=steps).settled([record])
     assert settled == {"a": [1.5, {"b": "NaN"}], "c": "12345678901234567890.5", "d": 3.0}
     assert isinstance(record["a"][0], Decimal)
+
+
+def test_rows_of_pythons_own_values_come_as_an_answer_would_have_brought_them() -> None:
+    record = {"a": float("nan"), "b": [float("inf"), -float("inf"), 1.5], "c": ("x", ("y", {"d": (1,)}))}
+    [settled] = decimals(endpoint=None, rows=[{}]).settled([record])
+    assert settled == {"a": "NaN", "b": ["Infinity", "-Infinity", 1.5], "c": ["x", ["y", {"d": [1]}]]}

@@ -159,6 +159,19 @@ def test_min_moves_downwards() -> None:
     assert range_.furthest == 4
 
 
+@pytest.mark.parametrize("direction", ["min", "max"])
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_paging_stops_only_where_the_rest_is_out_of_range(direction: str, order: str) -> None:
+    values = sorted(range(10), reverse=order == "desc")
+    range_, taken = range_of(cursor=5, last_value_func=direction, row_order=order), []
+    for value in values:
+        taken += kept(range_, value)
+        if range_.finished:
+            break
+    assert sorted(taken) == [value for value in range(10) if (value <= 5 if direction == "min" else value >= 5)]
+    assert range_.finished is ((direction == "min") is (order == "asc"))
+
+
 @pytest.mark.parametrize(("policy", "rows"), [("include", [None, None, 1]), ("exclude", [1])])
 def test_rows_without_a_cursor_follow_the_policy_and_are_counted(policy: str, rows: list[Any]) -> None:
     range_ = range_of(on_cursor_value_missing=policy)

@@ -68,6 +68,22 @@ def test_only_the_same_root_run_resumes_an_old_spool(tmp_path: Path) -> None:
         assert spool.notes == {}
 
 
+def test_what_is_kept_from_others_only_its_own_root_run_resumes(tmp_path: Path) -> None:
+    with Spool.open(tmp_path, "slice", root_run_id="one") as spool:
+        first_id, writer = spool.load_id, spool.writer(0)
+        writer.write([{"id": 1}])
+        writer.commit("a", {})
+        spool.keep_from_others()
+        writer.close()
+    with Spool.open(tmp_path, "slice", root_run_id="one") as spool:
+        assert (spool.resumed, spool.load_id, spool.rows) == (True, first_id, 1)
+    with Spool.open(tmp_path, "slice", root_run_id="two") as spool:
+        assert (spool.resumed, spool.notes, spool.units, spool.rows) == (False, {}, {}, 0)
+        assert spool.load_id != first_id
+        assert not spool.schema.fields
+        assert not spool.segments()
+
+
 def test_a_spool_in_use_is_refused(tmp_path: Path) -> None:
     with Spool.open(tmp_path, "slice"), pytest.raises(SpoolError, match="another process is loading the same slice"):
         Spool.open(tmp_path, "slice")

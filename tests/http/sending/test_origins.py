@@ -118,6 +118,25 @@ def test_a_redirect_that_hides_a_secret_in_its_path_is_refused(api: Any, strange
     assert not stranger.requests
 
 
+def test_a_redirect_to_what_is_no_url_shows_nothing_of_its_query(api: Any, connect: Connect) -> None:
+    api.route("/items", (302, {}, {"Location": f"http://[::bad/x?sig={CANARY}"}))
+    session = connect()
+    with pytest.raises(RequestError, match="no URL") as caught:
+        session.send(Call("GET", session.url("items"), params={"page": 1}))
+    assert CANARY not in str(caught.value)
+
+
+def test_a_stranger_that_refuses_is_an_error_and_no_token_is_renewed(api: Any, stranger: Any, connect: Connect) -> None:
+    api.route("/token", {"access_token": CANARY})
+    api.route("/items", (302, {}, {"Location": f"{stranger.url}/file"}))
+    stranger.route("/file", (401, {}))
+    auth = {"type": "oauth2_client_credentials", "client_id": "a", "client_secret": "b"}
+    session = connect(auth={**auth, "access_token_url": f"{api.url}/token"})
+    with pytest.raises(RequestError, match="status 401"):
+        session.send(Call("GET", session.url("items")))
+    assert len(api.seen("/token")) == 1
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_to_nowhere_is_an_error(api: Any, connect: Connect, status: int) -> None:
     api.route("/items", (status, {}))

@@ -373,3 +373,14 @@ def test_a_secret_parameter_goes_along_with_every_link_and_stands_in_no_state(
     assert [page.records for page in pages] == [[1], [2], [3]]
     assert api.asked("key") == [secret] * 3
     assert not [page for page in pages if secret in str(page.next)]
+
+
+@pytest.mark.parametrize(("pages", "warned"), [(1, False), (2, True), (3, True)])
+def test_the_only_page_may_be_empty(api, pages, warned):
+    def answer(request):
+        return 200, {}, {"data": [1] if pages > 2 and request.query["p"] == "1" else [], "pages": pages}
+
+    api.answer = answer
+    paginator = {"type": "page_number", "page_param": "p", "base_page": 1, "total_path": "pages"}
+    found = list(api.client().paginate("items", paginator=paginator, data_selector="data"))
+    assert any("is empty, though" in warning for page in found for warning in page.warnings) is warned
