@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -21,7 +21,7 @@ from dagster_restapi.extract.fetch import Fetch
 from dagster_restapi.extract.parents import Frozen, ParentRow, read_parents
 from dagster_restapi.extract.walker import Walker
 from dagster_restapi.http.session import Session
-from dagster_restapi.model import Fetched, LoadResult, Parent, Plan, Slice, TablePlan, Window
+from dagster_restapi.model import Fetched, LedgerRow, LoadResult, Parent, Plan, Slice, TablePlan, Window
 from dagster_restapi.spool import Spool
 from dagster_restapi.tables.ledger import read_back
 from dagster_restapi.tables.load import load, other_layout, root_exists
@@ -186,15 +186,22 @@ class Haul:
         if newest is None or last is None or self._by_window or not plain or not fetched.complete or slice_.by_hand:
             return None
         replaces = standing.rebuild or self._replaces_all or self._repeated(standing) is not None
-        same = newest.tell.get("notes") == self._notes and not other_layout(slice_, last)
+        same = _notes_of(newest) == self._notes and not other_layout(slice_, last)
         if replaces or not same or not brings_nothing(spool, fetched, newest):
             return None
         return Loaded(self._first, standing, fetched, as_it_stands(fetched, newest, last), stands=True)
 
     @cached_property
     def _notes(self) -> dict[str, str]:
-        """Under which settings a load is made: all that change requests, tables, or what is shown of them."""
-        return {"settings": fingerprint(self._plan.fingerprint, self._plan.preview)}
+        """Under which settings a load is made: all that change requests, tables, or what is shown of them.
+
+        By itself stands what keys the cursors per parent, and the loads of the parent, are of.
+        """
+        parent = self._plan.parent
+        return {
+            "settings": fingerprint(self._plan.fingerprint, self._plan.preview),
+            "parent": ", ".join(f"{parent.resource}.{name}" for name in sorted(parent.fields)) if parent else "",
+        }
 
     def _load_with_room(
         self, due: Sequence[tuple[int, Part]], slice_: Slice, spool: Spool, fetched: Fetched, staging: Staging
@@ -239,6 +246,7 @@ class Haul:
             replace=standing.rebuild or self._replaces_partition,
             remove_load=self._repeated(standing),
             notes=self._notes,
+            forget_cursors=self._other_parent(standing),
             staged=staged,
             turns=turns,
             log=self._step.say,
@@ -273,8 +281,11 @@ class Haul:
         """The stored rows of the parent that are due, into a file of the spool."""
         standing = self._standings[self._first.key]
         newest = standing.newest
-        since = newest.parent_load_id if newest and self._only_changed(standing) else None
-        goes_on = not (standing.rebuild or self._replaces_all or self._by_window)
+        other = self._other_parent(standing)
+        since = newest.parent_load_id if newest and self._only_changed(standing) and not other else None
+        goes_on = not (standing.rebuild or self._replaces_all or self._by_window or other)
+        if other:
+            self._step.say(f"{self._plan.name}: its parent has changed, all rows of {parent.resource} are due")
         target, plan = self._parent_table(parent)
         rows = copy_parent_rows(
             target,
@@ -289,6 +300,14 @@ class Haul:
             cursors_partition=self._first.key,
         )
         return Frozen(rows.keys, rows.skipped_null, rows.newest_load_id, since, whole=since is None)
+
+    def _other_parent(self, standing: Standing) -> bool:
+        """Whether the newest load asked for rows of another parent, or by other keys: its marks say nothing of these.
+
+        A load of a version that did not note its parent is taken for one of the same.
+        """
+        mine = self._notes["parent"]
+        return standing.newest is not None and _notes_of(standing.newest).get("parent", mine) != mine
 
     def _parent_table(self, parent: Parent) -> tuple[Target, TablePlan]:
         table, plan = self._step.parents[parent.resource], self._step.plans[parent.resource].table
@@ -322,3 +341,8 @@ class Haul:
             partition=self._partition_of_parent,
         )
         return read_parents(path)
+
+
+def _notes_of(load: LedgerRow) -> Mapping[str, str]:
+    """What a load noted of the settings that it was made under."""
+    return load.tell.get("notes") or {}

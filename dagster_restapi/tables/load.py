@@ -45,6 +45,7 @@ def load(
     replace: bool = False,
     remove_load: str | None = None,
     notes: Mapping[str, Any] | None = None,
+    forget_cursors: bool = False,
     staged: Staged | None = None,
     turns: Turns | None = None,
     log: Log = _logger.info,
@@ -60,6 +61,7 @@ def load(
         replace: The load replaces the whole slice, whatever the disposition: full refresh, rebuild, time window.
         remove_load: A load of which no event tells: its rows are removed first.
         notes: JSON that the ledger keeps in `tell["notes"]`.
+        forget_cursors: The cursors per parent key that stand there are of another parent's keys.
         staged: The part of one partition, of a spool that is for several; `fetched.load_id` is the part's own.
         turns: Of the target, for several loads one after another.
         log: Takes a line about waiting for the file.
@@ -70,7 +72,9 @@ def load(
         LockTimeout: The file stayed locked.
         TableError: Anything else; the tables are as they were.
     """
-    request = _Request(target, plan, slice_, spool, fetched, cursor, expected, replace, remove_load, notes or {})
+    request = _Request(
+        target, plan, slice_, spool, fetched, cursor, expected, replace, remove_load, notes or {}, forget_cursors
+    )
     if staged is not None:
         return _load(request, staged, turns.turn() if turns else target.write(engine=staged.engine, log=log))
     staging = Staging(target, plan, slice_, spool, log)
@@ -94,6 +98,7 @@ class _Request:
     replace: bool
     remove_load: str | None
     notes: Mapping[str, Any]
+    forget_cursors: bool
 
     @property
     def load_id(self) -> str:
@@ -295,7 +300,7 @@ def _job(
     boundaries: list[tuple[str | int | float, str]] = []
     if request.cursor and not slice_.by_hand:
         boundaries.append((request.cursor.value, request.cursor.kind))
-    if (request.spool.directory / CURSORS_FILE).exists():
+    if (request.spool.directory / CURSORS_FILE).exists() and not request.forget_cursors:
         kept = ledger.parent_cursors(connection, space, slice_.asset, slice_.partition)
         boundaries += sorted({(value, kind) for value, kind in kept.values() if value is not None}, key=repr)
     return Job(
@@ -408,7 +413,7 @@ def _store_cursors(connection: duckdb.DuckDBPyConnection, space: Space, request:
         asset=request.slice_.asset,
         partition=request.slice_.partition,
         load_id=request.load_id,
-        clear=request.replace,
+        clear=request.replace or request.forget_cursors,
     )
 
 
