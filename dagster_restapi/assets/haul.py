@@ -15,6 +15,7 @@ import msgspec
 from dagster_restapi.assets.partitions import Part
 from dagster_restapi.assets.run_config import Parents
 from dagster_restapi.assets.state import Past, Standing, stand
+from dagster_restapi.config.columns import key_path
 from dagster_restapi.config.fingerprint import fingerprint
 from dagster_restapi.errors import ExtractError, OutOfMemory, RowsError
 from dagster_restapi.extract.fetch import Fetch
@@ -153,6 +154,8 @@ class Haul:
     # ---- fetch and load ------------------------------------------------------------------------------------------
     def _fetch_and_load(self, due: Sequence[tuple[int, Part]]) -> Iterator[Loaded]:
         slice_ = self._whole()
+        for _, part in due:
+            self._check_cursor_path(self._standings[part.key])
         target, say = self._step.target, self._step.say
         with self._open_spool() as spool, Staging(target, self._plan.table, slice_, spool, say) as staging:
             walker = Walker(
@@ -186,22 +189,47 @@ class Haul:
         if newest is None or last is None or self._by_window or not plain or not fetched.complete or slice_.by_hand:
             return None
         replaces = standing.rebuild or self._replaces_all or self._repeated(standing) is not None
-        same = _notes_of(newest) == self._notes and not other_layout(slice_, last)
+        same = _notes_of(newest) == self._notes(standing) and not other_layout(slice_, last)
         if replaces or not same or not brings_nothing(spool, fetched, newest):
             return None
         return Loaded(self._first, standing, fetched, as_it_stands(fetched, newest, last), stands=True)
 
-    @cached_property
-    def _notes(self) -> dict[str, str]:
+    def _notes(self, standing: Standing) -> dict[str, str]:
         """Under which settings a load is made: all that change requests, tables, or what is shown of them.
 
-        By itself stands what keys the cursors per parent, and the loads of the parent, are of.
+        By themselves stand what the position that the load leaves behind is of: the path of the cursor, and the parent.
         """
-        parent = self._plan.parent
+        path = self._plan.incremental.cursor_path if self._plan.incremental else None
+        if path is None and not standing.rebuild:  # an older cursor stays beside the rows, for who asks by it again
+            path = _notes_of(standing.newest).get("cursor_path")
         return {
             "settings": fingerprint(self._plan.fingerprint, self._plan.preview),
-            "parent": ", ".join(f"{parent.resource}.{name}" for name in sorted(parent.fields)) if parent else "",
+            "parent": self._keys_of_parent,
+            **({"cursor_path": path} if path else {}),
         }
+
+    @property
+    def _keys_of_parent(self) -> str:
+        """The parent and the fields of it that requests are made of."""
+        parent = self._plan.parent
+        return ", ".join(f"{parent.resource}.{name}" for name in sorted(parent.fields)) if parent else ""
+
+    def _check_cursor_path(self, standing: Standing) -> None:
+        """A cursor says nothing of the values at another path: rows would be out of range for ever.
+
+        A load of a version that did not note the path is taken for one of the same.
+        """
+        settings, parent = self._plan.incremental, self._plan.parent
+        before = _notes_of(standing.newest).get("cursor_path")
+        anew = standing.rebuild or self._by_window or self._replaces_all or self._other_parent(standing)
+        if settings is None or before is None or anew or not (standing.cursor or (parent and parent.stored)):
+            return
+        if key_path(settings.cursor_path) != key_path(before):
+            raise ExtractError(
+                f"the cursor is a value at {before!r}, and `cursor_path` is {settings.cursor_path!r} now",
+                where=f"asset {self._step.asset}",
+                hint="Run it with `full_refresh: true`, or put the path back.",
+            )
 
     def _load_with_room(
         self, due: Sequence[tuple[int, Part]], slice_: Slice, spool: Spool, fetched: Fetched, staging: Staging
@@ -245,7 +273,7 @@ class Haul:
             expected=standing.newest.load_id if standing.newest else None,
             replace=standing.rebuild or self._replaces_partition,
             remove_load=self._repeated(standing),
-            notes=self._notes,
+            notes=self._notes(standing),
             forget_cursors=self._other_parent(standing),
             staged=staged,
             turns=turns,
@@ -306,8 +334,8 @@ class Haul:
 
         A load of a version that did not note its parent is taken for one of the same.
         """
-        mine = self._notes["parent"]
-        return standing.newest is not None and _notes_of(standing.newest).get("parent", mine) != mine
+        mine = self._keys_of_parent
+        return _notes_of(standing.newest).get("parent", mine) != mine
 
     def _parent_table(self, parent: Parent) -> tuple[Target, TablePlan]:
         table, plan = self._step.parents[parent.resource], self._step.plans[parent.resource].table
@@ -343,6 +371,6 @@ class Haul:
         return read_parents(path)
 
 
-def _notes_of(load: LedgerRow) -> Mapping[str, str]:
+def _notes_of(load: LedgerRow | None) -> Mapping[str, str]:
     """What a load noted of the settings that it was made under."""
-    return load.tell.get("notes") or {}
+    return (load.tell.get("notes") or {}) if load else {}

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from dagster_restapi.assets.haul import Haul
+
 
 def parent(name: str) -> dict[str, Any]:
     endpoint = {"paginator": "single_page", "incremental": {"cursor_path": "at"}}
@@ -70,3 +72,59 @@ def test_cursors_per_key_of_another_parent_are_not_gone_on_from(houses: Callable
     house.load("offers")
     assert house.load("parts")["cursors"]["count"] == 1, "none of those of the orders is left for an offer to come"
     assert house.query("SELECT part FROM tracker.parts ORDER BY part") == [(1,), (2,), (10,)]
+
+
+def items(path: str, **settings: Any) -> dict[str, Any]:
+    endpoint = {"paginator": "single_page", "incremental": {"cursor_path": path, "initial_value": 0}}
+    return {"name": "items", "primary_key": "id", "write_disposition": "merge", "endpoint": endpoint, **settings}
+
+
+def test_a_cursor_is_not_compared_with_values_at_another_path(
+    source: Callable[..., Any], api: Any, failure_of: Callable[..., str]
+) -> None:
+    api.route("/items", [{"id": 1, "big": 1000}])
+    source(items("big")).load("items")
+    api.route("/items", [{"id": 1, "big": 1000}, {"id": 2, "big": 2000}])
+    api.requests.clear()
+    house = source(items("id"))
+    for by_hand in ({}, {"start_value": "1"}, {"max_pages": 1}):
+        told = failure_of(house.run("items", **by_hand))
+        assert "the cursor is a value at 'big', and `cursor_path` is 'id' now" in told
+        assert "`full_refresh: true`, or put the path back" in told
+    assert api.requests == []
+    assert house.load("items", full_refresh=True)["dagster/row_count"] == 2
+    assert house.load("items")["cursor_before"] == 2
+
+
+def test_a_cursor_outlives_the_time_without_one(
+    source: Callable[..., Any], api: Any, failure_of: Callable[..., str]
+) -> None:
+    api.route("/items", [{"id": 1, "big": 1000}])
+    source(items("big")).load("items")
+    source({**items("big"), "endpoint": {"paginator": "single_page"}}).load("items")
+    assert "the cursor is a value at 'big'" in failure_of(source(items("id")).run("items"))
+    assert source(items("big")).load("items")["cursor_before"] == 1000
+
+
+def test_cursors_per_key_are_not_compared_with_values_at_another_path(
+    houses: Callable[..., Any], api: Any, failure_of: Callable[..., str]
+) -> None:
+    houses("orders", incremental={"cursor_path": "at"}).load("orders", "parts")
+    assert "`cursor_path` is 'part' now" in failure_of(
+        houses("orders", incremental={"cursor_path": "part"}).run("parts")
+    )
+
+
+@pytest.mark.parametrize("case", ["the same path", "a table that is replaced", "nothing loaded yet", "an older load"])
+def test_another_spelling_or_nothing_to_go_on_from_is_no_other_path(
+    source: Callable[..., Any], api: Any, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    settings = {"write_disposition": "replace"} if case == "a table that is replaced" else {}
+    api.route("/items", [] if case == "nothing loaded yet" else [{"id": 1, "big": 1000}])
+    with monkeypatch.context() as before:
+        if case == "an older load":
+            before.setattr(Haul, "_notes", lambda self, standing: {"settings": "x"})
+        source(items("big", **settings)).load("items")
+    api.route("/items", [{"id": 2000, "big": 2000}])
+    other = "$.big" if case == "the same path" else "id"
+    assert source(items(other, **settings)).load("items")["rows_inserted"] == 1
