@@ -25,7 +25,7 @@ from dagster_restapi.http.session import Session
 from dagster_restapi.model import Fetched, LedgerRow, LoadResult, Parent, Plan, Slice, TablePlan, Window
 from dagster_restapi.spool import Spool
 from dagster_restapi.tables.ledger import read_back
-from dagster_restapi.tables.load import load, other_layout, root_exists
+from dagster_restapi.tables.load import check_layout, load, other_layout, root_exists
 from dagster_restapi.tables.parents import copy_parent_rows
 from dagster_restapi.tables.stage import Staged, Staging
 from dagster_restapi.tables.standing import as_it_stands, brings_nothing
@@ -151,11 +151,36 @@ class Haul:
         at = "in the window given by hand" if slice_.by_hand else at
         return f"{at} ({self._standings[self._first.key].source})"
 
-    # ---- fetch and load ------------------------------------------------------------------------------------------
-    def _fetch_and_load(self, due: Sequence[tuple[int, Part]]) -> Iterator[Loaded]:
-        slice_ = self._whole()
+    # ---- before the first request --------------------------------------------------------------------------------
+    def _check(self, due: Sequence[tuple[int, Part]]) -> None:
+        """What would fail, or load the wrong rows, once everything is fetched."""
+        last = self._past.record.last
+        if last is not None:
+            check_layout(self._slice(self._first), last)
         for _, part in due:
             self._check_cursor_path(self._standings[part.key])
+
+    def _check_cursor_path(self, standing: Standing) -> None:
+        """A cursor says nothing of the values at another path: rows would be out of range for ever.
+
+        A load of a version that did not note the path is taken for one of the same.
+        """
+        settings, parent = self._plan.incremental, self._plan.parent
+        before = _notes_of(standing.newest).get("cursor_path")
+        anew = standing.rebuild or self._by_window or self._replaces_all or self._other_parent(standing)
+        if settings is None or before is None or anew or not (standing.cursor or (parent and parent.stored)):
+            return
+        if key_path(settings.cursor_path) != key_path(before):
+            raise ExtractError(
+                f"the cursor is a value at {before!r}, and `cursor_path` is {settings.cursor_path!r} now",
+                where=f"asset {self._step.asset}",
+                hint="Run it with `full_refresh: true`, or put the path back.",
+            )
+
+    # ---- fetch and load ------------------------------------------------------------------------------------------
+    def _fetch_and_load(self, due: Sequence[tuple[int, Part]]) -> Iterator[Loaded]:
+        self._check(due)
+        slice_ = self._whole()
         target, say = self._step.target, self._step.say
         with self._open_spool() as spool, Staging(target, self._plan.table, slice_, spool, say) as staging:
             walker = Walker(
@@ -213,23 +238,6 @@ class Haul:
         """The parent and the fields of it that requests are made of."""
         parent = self._plan.parent
         return ", ".join(f"{parent.resource}.{name}" for name in sorted(parent.fields)) if parent else ""
-
-    def _check_cursor_path(self, standing: Standing) -> None:
-        """A cursor says nothing of the values at another path: rows would be out of range for ever.
-
-        A load of a version that did not note the path is taken for one of the same.
-        """
-        settings, parent = self._plan.incremental, self._plan.parent
-        before = _notes_of(standing.newest).get("cursor_path")
-        anew = standing.rebuild or self._by_window or self._replaces_all or self._other_parent(standing)
-        if settings is None or before is None or anew or not (standing.cursor or (parent and parent.stored)):
-            return
-        if key_path(settings.cursor_path) != key_path(before):
-            raise ExtractError(
-                f"the cursor is a value at {before!r}, and `cursor_path` is {settings.cursor_path!r} now",
-                where=f"asset {self._step.asset}",
-                hint="Run it with `full_refresh: true`, or put the path back.",
-            )
 
     def _load_with_room(
         self, due: Sequence[tuple[int, Part]], slice_: Slice, spool: Spool, fetched: Fetched, staging: Staging

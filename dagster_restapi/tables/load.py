@@ -185,16 +185,26 @@ def _begins_anew(request: _Request, last: LedgerRow | None) -> bool:
     slice_ = request.slice_
     if last is None:
         return False
+    check_layout(slice_, last)
     if other_layout(slice_, last):
-        if slice_.full_refresh:
-            return True
-        now, before = (text or "no partitions" for text in (slice_.layout, last.layout))
-        raise TableError(
-            f"the partitions have changed: {now}, and the rows in the table are of {before}",
-            where=_place(slice_),
-            hint="Run it with `full_refresh: true`, which empties the table first; then load the other partitions.",
-        )
+        return True
     return slice_.partition is not None and slice_.wipe is not None and slice_.wipe != last.wipe
+
+
+def check_layout(slice_: Slice, last: LedgerRow) -> None:
+    """Refuses a slice of another layout of partitions, unless a full refresh is asked for.
+
+    Raises:
+        TableError: The rows in the table are of another layout.
+    """
+    if not other_layout(slice_, last) or slice_.full_refresh:
+        return
+    now, before = (text or "no partitions" for text in (slice_.layout, last.layout))
+    raise TableError(
+        f"the partitions have changed: {now}, and the rows in the table are of {before}",
+        where=_place(slice_),
+        hint="Run it with `full_refresh: true`, which empties the table first; then load the other partitions.",
+    )
 
 
 def other_layout(slice_: Slice, last: LedgerRow) -> bool:
