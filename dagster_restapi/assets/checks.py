@@ -207,6 +207,8 @@ class Checked:
         """Nulls and repetitions."""
         found = looked.findings.key(unique=self.unique)
         if found.missing:
+            if not looked.rows:  # a column comes with its first value
+                return Result(True, "no rows yet")
             return Result(False, f"the table has no column for {', '.join(found.missing)}")
         told = [f"{found.null_rows} rows without a key"] if found.null_rows else []
         told += [f"{found.repeated} keys that more than one row has"] if found.repeated else []

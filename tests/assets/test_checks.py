@@ -64,6 +64,29 @@ def test_nothing_is_loaded_yet_is_a_warning(check: Callable[..., Any]) -> None:
         assert item.description == "the table does not exist yet"
 
 
+def test_a_table_without_rows_passes(house: Any, check: Callable[..., Any], api: Any) -> None:
+    parent = {"name": "orders", "primary_key": "id", "endpoint": {"incremental": {"cursor_path": "id"}}}
+    child = {
+        "name": "lines",
+        "primary_key": ["order_id", "line"],
+        "write_disposition": "merge",
+        "include_from_parent": ["id"],
+        "endpoint": "orders/{resources.orders.id}/lines",
+    }
+    house.config = {"client": {"base_url": api.url, "paginator": "single_page"}, "resources": [parent, child]}
+    api.route("/orders", [{"id": 1}])
+    api.route("/orders/1/lines", [])
+    house.load("orders", "lines")
+    found = check("lines")
+    assert all(item.passed for item in found.values())
+    assert found["primary_key"].description == "no rows yet"
+    api.route("/orders", [{"id": 1}, {"id": 2}])
+    api.route("/orders/2/lines", [{"order": 2}])
+    house.config["resources"][1] = {**child, "write_disposition": "append"}
+    house.load("orders", "lines")
+    assert check("lines")["primary_key"].description == "the table has no column for order_id, line"
+
+
 def test_keys_that_repeat_or_are_missing_are_counted_and_shown(house: Any, check: Callable[..., Any]) -> None:
     house.load("repositories")
     change(
