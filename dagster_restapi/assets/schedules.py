@@ -21,6 +21,7 @@ _TICKS = {  # how often windows end -> the cron schedules that tick once for eac
     ScheduleType.WEEKLY: ("30 6 * * 1", r"(?P<minute_of_hour>\d+) (?P<hour_of_day>\d+) \* \* (?P<day_of_week>\d)"),
     ScheduleType.MONTHLY: ("30 6 2 * *", r"(?P<minute_of_hour>\d+) (?P<hour_of_day>\d+) (?P<day_of_month>\d+) \* \*"),
 }
+_SIGNS = {"-": " to ", ",": " and ", "/": " by ", "@": ""}  # in words, no two cron schedules have one name
 
 
 def build_schedules(
@@ -39,6 +40,7 @@ def build_schedules(
     """
     if schedules is None:
         return []
+    by_resource = not isinstance(schedules, str)
     crons = dict.fromkeys(assets, schedules) if isinstance(schedules, str) else dict(schedules)
     for resource in crons:
         if resource not in assets:
@@ -47,23 +49,45 @@ def build_schedules(
                 where="schedules",
                 hint=nearest(resource, list(assets)) or f"There are {', '.join(assets)}.",
             )
-    groups: list[tuple[str, dg.PartitionsDefinition[Any] | None, list[dg.AssetsDefinition]]] = []
+    groups: list[tuple[str, dg.PartitionsDefinition[Any] | None, list[str]]] = []
     for resource, cron in crons.items():
-        asset = assets[resource]
+        cron, partitions = " ".join(cron.split()), assets[resource].partitions_def
         for same_cron, same_partitions, group in groups:
-            if (same_cron, same_partitions) == (cron, asset.partitions_def):
-                group.append(asset)
+            if (same_cron, same_partitions) == (cron, partitions):
+                group.append(resource)
                 break
         else:
-            groups.append((cron, asset.partitions_def, [asset]))
+            groups.append((cron, partitions, [resource]))
+    names = [_name(name, cron if by_resource else "", partitions) for cron, partitions, _ in groups]
     made = []
-    for number, (cron, partitions, group) in enumerate(groups, start=1):
+    for short, (cron, partitions, group) in zip(names, groups, strict=True):
         job = dg.define_asset_job(
-            normalize(name if len(groups) == 1 else f"{name}_{number}") + "_job",
-            selection=dg.AssetSelection.assets(*(asset.key for asset in group)),
+            f"{short if names.count(short) == 1 else normalize(f'{short}_{min(group)}')}_job",
+            selection=dg.AssetSelection.assets(*(assets[resource].key for resource in group)),
         )
         made.append(_schedule(job, cron, partitions, timezone))
     return made
+
+
+def _name(source: str, cron: str, partitions: dg.PartitionsDefinition[Any] | None) -> str:
+    """What a job is called: by what it does and not by its place, so that a running schedule stays with its assets."""
+    for sign, word in _SIGNS.items():
+        cron = cron.replace(sign, word)
+    return normalize(" ".join(filter(None, (source, cron.lower(), _kind(partitions)))))
+
+
+def _kind(partitions: dg.PartitionsDefinition[Any] | None) -> str:
+    match partitions:
+        case None:
+            return ""
+        case dg.MultiPartitionsDefinition():
+            return " ".join(_kind(dimension.partitions_def) for dimension in partitions.partitions_defs)
+        case TimeWindowPartitionsDefinition():
+            return partitions.schedule_type.value.lower() if partitions.schedule_type else "windows"
+        case dg.DynamicPartitionsDefinition():
+            return "dynamic"
+        case _:
+            return "static"
 
 
 def _schedule(

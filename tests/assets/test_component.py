@@ -153,7 +153,7 @@ def test_schedules_tick_for_the_resources_that_are_named(project: Project) -> No
     )
     [schedule] = project.load().schedules or []
     assert (schedule.name, schedule.cron_schedule, schedule.execution_timezone) == (
-        "p_schedule",
+        "p_0_6_x_x_x_schedule",
         "0 6 * * *",
         "Europe/Berlin",
     )

@@ -45,7 +45,7 @@ def test_assets_without_partitions_run_together() -> None:
 
 def test_time_windows_are_loaded_once_they_have_ended() -> None:
     defs = definitions("30 6 * * *", daily("events"), key_prefix="shop")
-    schedule = defs.get_repository_def().get_schedule_def("shop_schedule")
+    schedule = defs.get_repository_def().get_schedule_def("shop_daily_schedule")
     assert schedule.cron_schedule == "30 6 * * *"
     [request] = tick(defs, schedule.name, "2024-03-05T06:30")
     assert request.partition_key == "2024-03-04"
@@ -56,11 +56,11 @@ def test_each_kind_of_partitions_has_a_job_of_its_own() -> None:
         "0 6 * * *", "users", daily("events"), daily("visits"), {"name": "orders", "partitions": TENANTS}
     )
     jobs = {job.name for job in defs.get_repository_def().get_all_jobs()}
-    assert {"api_example_com_1_job", "api_example_com_2_job", "api_example_com_3_job"} <= jobs
-    assert len(tick(defs, "api_example_com_1_schedule", "2024-03-05T06:00")) == 1
-    [request] = tick(defs, "api_example_com_2_schedule", "2024-03-05T06:00")
+    assert {"api_example_com_job", "api_example_com_daily_job", "api_example_com_static_job"} <= jobs
+    assert len(tick(defs, "api_example_com_schedule", "2024-03-05T06:00")) == 1
+    [request] = tick(defs, "api_example_com_daily_schedule", "2024-03-05T06:00")
     assert request.partition_key == "2024-03-04"
-    requests = tick(defs, "api_example_com_3_schedule", "2024-03-05T06:00")
+    requests = tick(defs, "api_example_com_static_schedule", "2024-03-05T06:00")
     assert [request.partition_key for request in requests] == ["eu", "us"]
 
 
@@ -70,12 +70,48 @@ def test_a_schedule_for_some_resources_by_name() -> None:
     assert schedules == {"0 6 * * *", "*/5 * * * *"}
 
 
+def names(defs: dg.Definitions) -> dict[str, set[str]]:
+    """The resources of each schedule."""
+    repository = defs.get_repository_def()
+    return {
+        schedule.name.removesuffix("_schedule"): {
+            key.path[-1] for key in repository.get_job(schedule.job_name).asset_layer.executable_asset_keys
+        }
+        for schedule in repository.schedule_defs
+    }
+
+
+def test_a_schedule_keeps_its_name_and_its_assets_whatever_others_there_are() -> None:
+    crons = {"users": "0 6 * * *", "items": "*/5 * * * *", "days": "0  6 * * *", "more": "0 6 * * 1-5"}
+    resources = ("users", "items", daily("days"), "more")
+    before = names(definitions({"items": "*/5 * * * *"}, *resources, key_prefix="shop"))
+    found = names(definitions(crons, *resources, key_prefix="shop"))
+    assert before == {"shop_x_by_5_x_x_x_x": {"items"}}
+    assert found == {
+        "shop_0_6_x_x_x": {"users"},
+        "shop_x_by_5_x_x_x_x": {"items"},
+        "shop_0_6_x_x_x_daily": {"days"},
+        "shop_0_6_x_x_1_to_5": {"more"},
+    }
+    turned = dict(reversed(crons.items()))
+    assert names(definitions(turned, *reversed(resources), key_prefix="shop")) == found
+
+
+def test_groups_of_one_kind_of_partitions_are_named_by_a_resource() -> None:
+    later = {"name": "visits", "partitions": {"type": "daily", "start": "2025-01-01"}}
+    for resources in ((daily("orders"), later, daily("events")), (later, daily("events"), daily("orders"))):
+        assert names(definitions("30 6 * * *", *resources, key_prefix="shop")) == {
+            "shop_daily_events": {"events", "orders"},
+            "shop_daily_visits": {"visits"},
+        }
+
+
 def test_dynamic_keys_are_those_of_the_moment() -> None:
     defs = definitions("0 6 * * *", {"name": "orders", "partitions": {"type": "dynamic", "name": "tenants"}})
     with dg.DagsterInstance.local_temp() as instance:
-        assert tick(defs, "api_example_com_schedule", "2024-03-05T06:00", instance) == []
+        assert tick(defs, "api_example_com_dynamic_schedule", "2024-03-05T06:00", instance) == []
         instance.add_dynamic_partitions("tenants", ["a", "b"])
-        requests = tick(defs, "api_example_com_schedule", "2024-03-05T06:00", instance)
+        requests = tick(defs, "api_example_com_dynamic_schedule", "2024-03-05T06:00", instance)
     assert [request.partition_key for request in requests] == ["a", "b"]
     assert len({request.run_key for request in requests}) == 2
 
@@ -83,7 +119,7 @@ def test_dynamic_keys_are_those_of_the_moment() -> None:
 def test_of_two_dimensions_the_window_that_ended_with_every_key() -> None:
     pairs = {**PAIRS, "dimensions": {**PAIRS["dimensions"], "day": {"type": "daily", "start": "2024-01-01"}}}
     defs = definitions("0 6 * * *", {"name": "events", "partitions": pairs})
-    requests = tick(defs, "api_example_com_schedule", "2024-03-05T06:00")
+    requests = tick(defs, "api_example_com_daily_static_schedule", "2024-03-05T06:00")
     assert sorted(str(request.partition_key) for request in requests) == ["2024-03-04|eu", "2024-03-04|us"]
 
 
