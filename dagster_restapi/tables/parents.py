@@ -19,7 +19,7 @@ from dagster_restapi.errors import TableError
 from dagster_restapi.model import JsonScalar, TablePlan
 from dagster_restapi.tables import ledger
 from dagster_restapi.tables.evolve import PARTITION, TablePath
-from dagster_restapi.tables.sql import Space, literal, quote
+from dagster_restapi.tables.sql import Space, literal, numbered, quote
 from dagster_restapi.tables.target import Target
 from dagster_restapi.tables.types import instant_text, number_text, plain
 
@@ -195,15 +195,15 @@ class _Source:
         values = {path: self._value(path, key=True) for path in fields}
         key = _object(values.items())
         beside = _object((path, self._value(path, key=False)) for path in include)
-        name = self.space.table(self._parent.table)
+        rows = numbered(self._connection, self.space.table(self._parent.table))
         if also and due != "true":
             texts = {_compact({field: item.get(field) for field in fields}) for item in also}
             wanted = ", ".join(f"CAST({literal(text)} AS JSON)" for text in sorted(texts))
             due = f"({due} OR CAST({key} AS VARCHAR) IN (SELECT CAST(unnest([{wanted}]) AS VARCHAR)))"
         missing = " OR ".join(f"{sql} IS NULL" for sql in values.values())
         self._connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE _parents AS SELECT t.rowid AS rid, {key} AS parent_key, "
-            f"{beside} AS beside, ({missing}) AS missing FROM {name} t WHERE {self._scope} AND {due}"
+            f"CREATE OR REPLACE TEMP TABLE _parents AS SELECT t._restapi_rowid AS rid, {key} AS parent_key, "
+            f"{beside} AS beside, ({missing}) AS missing FROM {rows} t WHERE {self._scope} AND {due}"
         )
 
     def summary(self, partition: str | None) -> ParentRows:

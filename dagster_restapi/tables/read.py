@@ -14,7 +14,7 @@ from dagster_restapi.model import Column, TablePlan
 from dagster_restapi.tables import ledger
 from dagster_restapi.tables.evolve import PARTITION
 from dagster_restapi.tables.load import columns_of
-from dagster_restapi.tables.sql import Space, listing, literal, quote
+from dagster_restapi.tables.sql import Space, listing, literal, numbered, quote
 from dagster_restapi.tables.target import Target
 from dagster_restapi.tables.types import as_text
 
@@ -196,10 +196,12 @@ def previews(
         shown = [column for column in columns if not column.name.startswith("_restapi_") and column.name not in hidden]
         if not shown:
             return {}
-        name, keys = space.table(table), [key for key in partitions if key is not None]
+        source, keys = numbered(connection, space.table(table)), [key for key in partitions if key is not None]
         whose = PARTITION if keys else "NULL"
         chosen = f"WHERE {PARTITION} IN ({listing(map(literal, keys))})" if keys else ""
-        newest = connection.execute(f"SELECT max(rowid, {rows}) FROM {name} {chosen} GROUP BY {whose}").fetchall()
+        newest = connection.execute(
+            f"SELECT max(_restapi_rowid, {rows}) FROM {source} {chosen} GROUP BY {whose}"
+        ).fetchall()
         values = listing(
             f"{quote(column.name) if column.type in _AS_THEY_ARE else as_text(quote(column.name), column.type)}"
             for column in shown
@@ -208,7 +210,8 @@ def previews(
         if not ids:
             return {}
         found = connection.execute(
-            f"SELECT {whose}, {values} FROM {name} WHERE rowid IN ({listing(map(str, ids))}) ORDER BY rowid"
+            f"SELECT {whose}, {values} FROM {source} WHERE _restapi_rowid IN ({listing(map(str, ids))}) "
+            "ORDER BY _restapi_rowid"
         ).fetchall()
     told: dict[str | None, list[dict[str, Any]]] = {}
     for key, *row in found:

@@ -11,7 +11,7 @@ from dagster_restapi.model import TablePlan
 from dagster_restapi.tables.evolve import PARTITION, Evolved, Written
 from dagster_restapi.tables.keys import Keys, staged_column
 from dagster_restapi.tables.shape import Field, Shape
-from dagster_restapi.tables.sql import Space, listing, literal, quote
+from dagster_restapi.tables.sql import Space, listing, literal, numbered, quote
 from dagster_restapi.tables.types import as_text, convert, key_text
 
 
@@ -281,8 +281,8 @@ class _Writer:
         """Collects the rows of the table that a staged row replaces."""
         keys = self._job.keys
         same = "true" if self._job.partition is None else f"t.{PARTITION} = {literal(self._job.partition)}"
-        columns = f"t.rowid AS rid, t._restapi_id AS id, t._restapi_row_hash AS hash, {same} AS here"
-        select = f"SELECT {columns} FROM {self._name} t"
+        columns = f"t._restapi_rowid AS rid, t._restapi_id AS id, t._restapi_row_hash AS hash, {same} AS here"
+        select = f"SELECT {columns} FROM {numbered(self._connection, self._name)} t"
         found = [
             f"{select} SEMI JOIN {self._staged} ON {self._matches(fields, nulls=nulls)} WHERE {self._in_reach()}"
             for fields, nulls in ((keys.primary, False), (keys.merge, True))
@@ -319,8 +319,9 @@ class _Writer:
         if keys.primary and victims:
             replaced = self._count(
                 f"(SELECT s._ord FROM {self._staged} WHERE s._ord IN (SELECT _ord FROM temp._take)) n "
-                f"JOIN {self._staged} USING (_ord) SEMI JOIN (SELECT * FROM {self._name} WHERE rowid IN "
-                f"(SELECT rid FROM temp._victims)) t ON {self._matches(keys.primary, nulls=False)}"
+                f"JOIN {self._staged} USING (_ord) SEMI JOIN (SELECT * FROM {numbered(self._connection, self._name)} "
+                "WHERE _restapi_rowid IN (SELECT rid FROM temp._victims)) t "
+                f"ON {self._matches(keys.primary, nulls=False)}"
             )
         removed = self._remove_roots("SELECT id FROM temp._victims ANTI JOIN temp._same USING (rid)")
         inserted = self._insert()

@@ -168,6 +168,23 @@ def test_a_null_key_is_an_error_that_counts(loads: Any) -> None:
         loads(MERGE, [{"ids": 1}])
 
 
+@pytest.mark.parametrize("name", ["rowid", "RowID"])
+@pytest.mark.parametrize("value", [7, None, "x"])
+@pytest.mark.parametrize("keys", [{"primary_key": ("id",)}, {"merge_key": ("id",)}])
+def test_a_field_with_the_name_of_duckdbs_rowid_is_data_like_others(
+    loads: Any, name: str, value: Any, keys: dict[str, Any]
+) -> None:
+    def record(number: int, v: int) -> dict[str, Any]:
+        return {"id": number, "v": v, name: value}
+
+    plan = TablePlan(resource="t", table="t", disposition="merge", naming="as_is", **keys)
+    first = loads(plan, [record(1, 1), record(2, 1), record(3, 1)])
+    result = loads(plan, [record(1, 1), record(2, 2), record(3, 1), record(4, 1)])
+    assert loads.rows("t", f'id, v, "{name}"') == [(1, 1, value), (2, 2, value), (3, 1, value), (4, 1, value)]
+    assert [row[0] for row in loads.rows("t", "id, _restapi_load_id") if row[1] == first.load_id] == [1, 3]
+    assert (result.rows_unchanged, result.row_count) == (2, 4)
+
+
 def test_switching_from_append_to_merge_finds_the_old_rows(loads: Any) -> None:
     plan = TablePlan(resource="t", table="t")
     for _ in range(2):

@@ -100,6 +100,18 @@ def test_preview_and_description(loads: Any) -> None:
     assert (columns["id"].type, columns["id"].nullable, columns["at"].type) == ("BIGINT", False, "TIMESTAMPTZ")
 
 
+@pytest.mark.parametrize("value", [7, None, "x'); --"])
+def test_a_preview_of_a_table_with_a_column_rowid(loads: Any, value: Any) -> None:
+    for day in ("mon", "tue"):
+        loads(PLAN, [{"id": f"{day} {number}", "rowid": value} for number in range(3)], partition=day)
+    told = previews(loads.target, "issues", rows=2, partitions=("mon", "tue"))
+    assert {key: [row["id"] for row in rows] for key, rows in told.items()} == {
+        "mon": ["mon 1", "mon 2"],
+        "tue": ["tue 1", "tue 2"],
+    }
+    assert told["mon"][0]["rowid"] == value
+
+
 # ---- parent keys -----------------------------------------------------------------------------------------------------
 def _copy(loads: Any, *fields: str, include: tuple[str, ...] = (), **options: Any) -> tuple[Any, list[Any]]:
     path = Path(loads.folder) / "parents.ndjson"
@@ -114,6 +126,14 @@ def test_keys_come_once_each_in_order_with_what_is_included(loads: Any) -> None:
     assert (found.rows, found.keys, found.skipped_null) == (3, 1, 1)
     assert found.newest_load_id == result.load_id
     assert lines == [{"key": {"user.login": "ada"}, "include": {"id": 2**53 + 1, "odd key": None}}]
+
+
+@pytest.mark.parametrize("rowid", [lambda number: -number, lambda number: None])
+def test_a_column_rowid_has_no_say_in_the_order_of_keys(loads: Any, rowid: Any) -> None:
+    loads(PLAN, [{"id": number, "k": key, "rowid": rowid(number)} for number, key in enumerate("abac")])
+    _, lines = _copy(loads, "k", include=("id", "rowid"))
+    assert [(line["key"]["k"], line["include"]["id"]) for line in lines] == [("a", 2), ("b", 1), ("c", 3)]
+    assert [line["include"]["rowid"] for line in lines] == [rowid(number) for number in (2, 1, 3)]
 
 
 def test_objects_lists_and_time_stamps_come_back_as_json(loads: Any) -> None:
