@@ -202,13 +202,13 @@ class _Writer:
 
     def _replace(self) -> None:
         counts = self._counts
-        if counts.before and self._is_the_same():
-            counts.unchanged = counts.staged
-            return
         if counts.before:
+            others = self._find_others()
+            if not others and self._is_the_same():
+                counts.unchanged = counts.staged
+                return
             counts.deleted = self._remove(self._in_slice())
-            if self._job.by_window and self._plan.disposition == "merge" and self._job.keys.primary and counts.staged:
-                self._find_victims()  # a record that moved here from another window
+            if others:
                 counts.deleted += self._remove_roots("SELECT id FROM temp._victims")
         extra = None
         if self._plan.disposition == "merge":
@@ -217,6 +217,15 @@ class _Writer:
             elif self._job.keys.hard_delete:
                 self._take(f"SELECT s._ord FROM {self._staged} WHERE NOT {self._gone()}")
         counts.inserted = self._insert(extra)
+
+    def _find_others(self) -> bool:
+        """Collects rows of other windows that a staged row replaces: it moved here, or says that they are deleted."""
+        if not (self._job.by_window and self._plan.disposition == "merge" and self._counts.staged):
+            return False
+        if not self._job.keys.primary:
+            return False
+        self._find_victims(elsewhere=True)
+        return self._count("temp._victims") > 0
 
     def _append(self) -> None:
         boundary = self._boundary()
@@ -277,14 +286,15 @@ class _Writer:
             pairs.append(f"{stored} IS NOT DISTINCT FROM {new}" if nulls else f"{stored} = {new}")
         return " AND ".join(pairs)
 
-    def _find_victims(self) -> None:
-        """Collects the rows of the table that a staged row replaces."""
+    def _find_victims(self, *, elsewhere: bool = False) -> None:
+        """Collects the rows of the table that a staged row replaces: all of them, or those that are of other slices."""
         keys = self._job.keys
-        same = "true" if self._job.partition is None else f"t.{PARTITION} = {literal(self._job.partition)}"
-        columns = f"t._restapi_rowid AS rid, t._restapi_id AS id, t._restapi_row_hash AS hash, {same} AS here"
+        here = f"coalesce({self._in_slice('t.')}, false)"
+        reach = f"{self._in_reach()} AND NOT {here}" if elsewhere else self._in_reach()
+        columns = f"t._restapi_rowid AS rid, t._restapi_id AS id, t._restapi_row_hash AS hash, {here} AS here"
         select = f"SELECT {columns} FROM {numbered(self._connection, self._name)} t"
         found = [
-            f"{select} SEMI JOIN {self._staged} ON {self._matches(fields, nulls=nulls)} WHERE {self._in_reach()}"
+            f"{select} SEMI JOIN {self._staged} ON {self._matches(fields, nulls=nulls)} WHERE {reach}"
             for fields, nulls in ((keys.primary, False), (keys.merge, True))
             if fields
         ]

@@ -282,12 +282,30 @@ def test_a_merge_goes_by_key_within_a_static_partition(loads: Any) -> None:
     assert loads.rows("t__l", "_restapi_partition, value") == [("eu", "new"), ("us", "us")]
 
 
+def _window(day: int) -> dict[str, Any]:
+    return {"partition": f"2024-01-0{day}", "window": Window(start=f"2024-01-0{day}", end=f"2024-01-0{day + 1}")}
+
+
 @pytest.mark.parametrize("replace", [False, True])
 def test_a_record_that_moves_to_another_window_leaves_the_old_one(loads: Any, replace: bool) -> None:
-    def window(day: int) -> dict[str, Any]:
-        return {"partition": f"2024-01-0{day}", "window": Window(start=f"2024-01-0{day}", end=f"2024-01-0{day + 1}")}
-
-    loads(MERGE, [{"id": 1, "l": [1]}, {"id": 2, "l": [2]}], **window(1), replace=replace)
-    loads(MERGE, [{"id": 1, "l": [1]}], **window(2), replace=replace)
+    loads(MERGE, [{"id": 1, "l": [1]}, {"id": 2, "l": [2]}], **_window(1), replace=replace)
+    loads(MERGE, [{"id": 1, "l": [1]}], **_window(2), replace=replace)
     assert loads.rows("t", "id, _restapi_partition") == [(1, "2024-01-02"), (2, "2024-01-01")]
     assert loads.rows("t__l", "value, _restapi_partition") == [(1, "2024-01-02"), (2, "2024-01-01")]
+
+
+@pytest.mark.parametrize("living", [[], [{"id": 2, "gone": False, "l": [2]}]])
+def test_a_deletion_in_another_window_counts_where_the_living_rows_are_the_same(
+    loads: Any, living: list[dict[str, Any]]
+) -> None:
+    plan = TablePlan(
+        resource="t", table="t", disposition="merge", primary_key=("id",), hints={"gone": ColumnHint(hard_delete=True)}
+    )
+    loads(plan, [{"id": 1, "gone": False, "l": [1]}], **_window(1), replace=True)
+    loads(plan, living, **_window(2), replace=True)
+    deleting = loads(plan, [{"id": 1, "gone": True, "l": [1]}, *living], **_window(2), replace=True)
+    assert loads.rows("t", "id") == [(row["id"],) for row in living]
+    assert loads.rows("t__l", "value") == [(row["id"],) for row in living]
+    assert deleting.rows_deleted - deleting.rows_inserted == 1
+    again = loads(plan, [{"id": 1, "gone": True, "l": [1]}, *living], **_window(2), replace=True)
+    assert (again.rows_inserted, again.rows_deleted, again.data_version) == (0, 0, deleting.data_version)
