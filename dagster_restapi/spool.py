@@ -34,7 +34,9 @@ from dagster_restapi.errors import ResponseError, SpoolError
 from dagster_restapi.schema import Node, Recorder
 
 HASH_FIELD = "_restapi_row_hash"
-PLACE_FIELD = "_restapi_place"  # of a spool for several partitions: the number of the one that a record goes into
+# Of a spool for several partitions: the number of the one that a record goes into. Of a child: 1 where a record stands
+# at the very cursor of its parent.
+PLACE_FIELD = "_restapi_place"
 DEEPEST = 64  # levels of objects and lists in a record: deeper ones are an attack or a mistake, and make no tables
 SEGMENT_BYTES = 8 * 2**20  # DuckDB reads up to 32 MB of a file at once, in each of its threads
 SMALL_SEGMENTS = 64  # DuckDB opens a file in about 0.4 ms: when more than so many are not full, they are joined
@@ -437,7 +439,7 @@ class Writer:
         """Appends records; they are in the page cache when this returns, and count after `commit`.
 
         Args:
-            places: The number of the partition that each record goes into, where the spool is for several.
+            places: What `PLACE_FIELD` says of each record.
 
         Raises:
             ResponseError: A record is nested too deeply.

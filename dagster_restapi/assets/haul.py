@@ -320,6 +320,7 @@ class Haul:
         other = self._other_parent(standing)
         since = newest.parent_load_id if newest and self._only_changed(standing) and not other else None
         goes_on = not (standing.rebuild or self._replaces_all or self._by_window or other)
+        cursors = goes_on and self._plan.incremental is not None
         if other:
             self._step.say(f"{self._plan.name}: its parent has changed, all rows of {parent.resource} are due")
         target, plan = self._parent_table(parent)
@@ -332,10 +333,10 @@ class Haul:
             partition=self._partition_of_parent,
             newer_than=since,
             also=newest.failed_parents if newest and since else (),
-            cursors_of=self._step.asset if goes_on and self._plan.incremental else None,
+            cursors_of=self._step.asset if cursors else None,
             cursors_partition=self._first.key,
         )
-        return Frozen(rows.keys, rows.skipped_null, rows.newest_load_id, since, whole=since is None)
+        return Frozen(rows.keys, rows.skipped_null, rows.newest_load_id, since, whole=since is None, cursors=cursors)
 
     def _other_parent(self, standing: Standing) -> bool:
         """Whether the newest load asked for rows of another parent, or by other keys: its marks say nothing of these.

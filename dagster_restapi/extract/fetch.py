@@ -231,6 +231,7 @@ class Fetch:
                 "load_id": frozen.load_id,
                 "since": frozen.since,
                 "whole": frozen.whole,
+                "cursors": frozen.cursors,
                 "complete": frozen.complete,
                 "warnings": frozen.warnings,
                 "shares": self._plan.concurrency * 2,
@@ -364,6 +365,8 @@ class Fetch:
         if range_ is not None:
             records = range_.keep(records)
             places = range_.places if self._slice.stretch else None
+            if row is not None and row.cursor is not None:
+                places = range_.at(row.cursor, records)
             facts.furthest = range_.furthest
             facts.out_of_range, facts.without_cursor = range_.out_of_range, range_.without_cursor
         fault: ResponseError | None = None

@@ -61,6 +61,7 @@ class Frozen:
         load_id: The newest load of a parent that has a table.
         since: The load from which on rows count as changed, where only those are here.
         whole: Whether these are all rows of the parent, and not only those that changed.
+        cursors: Whether the rows tell how far the child is loaded for them.
         complete: Whether the parent's own walk came to its end.
         warnings: What a person should know of that walk.
     """
@@ -70,6 +71,7 @@ class Frozen:
     load_id: str | None = None
     since: str | None = None
     whole: bool = True
+    cursors: bool = False
     complete: bool = True
     warnings: tuple[str, ...] = ()
 

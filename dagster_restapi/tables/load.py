@@ -23,7 +23,7 @@ from dagster_restapi.tables import ledger
 from dagster_restapi.tables.evolve import PARTITION, Evolved, evolve
 from dagster_restapi.tables.keys import primary_key
 from dagster_restapi.tables.sql import Space, literal
-from dagster_restapi.tables.stage import Staged, Staging, is_out_of_memory
+from dagster_restapi.tables.stage import Staged, Staging, is_out_of_memory, parents_have_cursors
 from dagster_restapi.tables.standing import hashes_at
 from dagster_restapi.tables.target import Log, Target, Turns
 from dagster_restapi.tables.types import plain
@@ -326,6 +326,7 @@ def _job(
         keep_if_empty=slice_.partition is None and not request.plan.allow_empty,
         snapshot=request.snapshot,
         boundaries=tuple(boundaries),
+        of_parents=parents_have_cursors(request.spool),
         remove_load=request.remove_load,
     )
 

@@ -53,7 +53,8 @@ class Staged:
 
     Columns of its tables: the root's `_ord` (order in the spool), `_id`, `_hash`; a child's `_root` (the root row's
     `_ord`), `_id`, `_parent_id`, `_root_id`, `_index`; and `c0`, `c1`, … in the order of the shape's fields. Where the
-    spool is for several partitions, `_part` is the number of the row's own.
+    spool is for several partitions, `_part` is the number of the row's own. Of a child whose parents have cursors, the
+    root's `_at_cursor` says whether the row stands at its own parent's.
 
     Attributes:
         engine: The DuckDB that the scratch database is attached to.
@@ -300,6 +301,11 @@ def _told(spool: Spool) -> Iterator[None]:
         raise kind(f"the records cannot be staged: {fault.splitlines()[0]}", where=str(spool.directory), hint=hint)
 
 
+def parents_have_cursors(spool: Spool) -> bool:
+    """Whether the spool is of a child whose records tell where they stand at their parent's cursor."""
+    return bool(spool.notes.get("parents", {}).get("cursors"))
+
+
 def is_out_of_memory(fault: str) -> bool:
     """Whether an error of DuckDB's says that its limit is too low."""
     return "out of memory" in fault.lower()
@@ -323,6 +329,7 @@ class _Stager:
         self._scratch, self._connection, self._spool, self._plan = scratch, scratch.connection, spool, plan
         self._layout, self._keys = shapes, keys
         self._scope, self._split = _scope(plan, slice_), bool(slice_.stretch)
+        self._of_parents = parents_have_cursors(spool)
         self._ordered = False  # whether `_ord` is stored: rows were removed, so that their numbers say nothing
         self._names = {shape.path: f"t{number}" for number, shape in enumerate(self._layout.root.walk())}
         self._twins = 0
@@ -418,7 +425,8 @@ class _Stager:
                 f"(SELECT json AS {RECORD}, json_extract_string(json, '/{HASH_FIELD}') AS {HASH_FIELD}, "
                 f"json_extract_string(json, '/{PLACE_FIELD}') AS {PLACE_FIELD} FROM {objects})"
             )
-        kinds = {HASH_FIELD: "VARCHAR", **({PLACE_FIELD: "BIGINT"} if self._split else {}), **columns}
+        placed = {PLACE_FIELD: "BIGINT"} if self._split or self._of_parents else {}
+        kinds = {HASH_FIELD: "VARCHAR", **placed, **columns}
         types = "{" + listing(f"{literal(key)}: {literal(kind)}" for key, kind in kinds.items()) + "}"
         return f"read_json({files}, format = 'newline_delimited', columns = {types}, {size})"
 
@@ -426,6 +434,8 @@ class _Stager:
         columns = [f"CAST({HASH_FIELD} AS UUID) AS _hash"]
         if self._split:
             columns.append(f"CAST({PLACE_FIELD} AS BIGINT) AS _part")
+        if self._of_parents:
+            columns.append(f"coalesce(CAST({PLACE_FIELD} AS BIGINT) = 1, false) AS _at_cursor")
         if self._keys.identity:
             first = literal(f"{json.dumps(self._plan.resource, ensure_ascii=False)},")
             if self._scope:

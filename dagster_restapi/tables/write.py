@@ -28,6 +28,7 @@ class Job:
         keep_if_empty: A replacement without rows leaves what is there.
         snapshot: The load holds all there is, so that absence means deletion (scd2).
         boundaries: Of append: rows at these very cursor positions (value and kind) may be there already.
+        of_parents: The positions are of parents, and a staged row tells whether it stands at that of its own.
         remove_load: A load of which nobody was told: its rows go first.
     """
 
@@ -42,6 +43,7 @@ class Job:
     keep_if_empty: bool
     snapshot: bool
     boundaries: tuple[tuple[str | int | float, str], ...] = ()
+    of_parents: bool = False
     remove_load: str | None = None
     scope: str | None = None
 
@@ -242,8 +244,10 @@ class _Writer:
         column, kind = self._root.by_path.get(cursor.path, ("", ""))
         if not column:
             return None
-        staged = staged_column(self._job.shape, cursor)
-        staged_at = _any_position(f"s.{staged}", cursor.type, self._job.boundaries)
+        staged_at = "s._at_cursor"
+        if not self._job.of_parents:
+            staged = staged_column(self._job.shape, cursor)
+            staged_at = _any_position(f"s.{staged}", cursor.type, self._job.boundaries)
         if not self._count(f"{self._staged} WHERE {staged_at}"):
             return None
         stored_at = _any_position(f"t.{quote(column)}", kind, self._job.boundaries)

@@ -170,6 +170,35 @@ def test_each_parent_key_has_a_cursor_and_metadata_sums_them_up(house: Any) -> N
     assert told["cursors"]["maximum"] == max(row["updated_at"] for row in house.api.tracker.listing("issues"))
 
 
+def test_a_row_of_a_new_parent_is_no_row_of_another_ones_cursor(api: Any, source: Callable[..., Any]) -> None:
+    """What children look like that carry nothing of their parent: its rows may be those of another one."""
+    row = {"name": "bug", "at": "2024-01-01T00:00:00Z"}
+    shelves, boxes = [{"id": 1, "at": 1}], {1: [row], 2: [row, {**row, "name": "old", "at": "2023-01-01T00:00:00Z"}]}
+    api.route("/shelves", lambda _: shelves)
+    for number, rows in boxes.items():
+        api.route(f"/shelves/{number}/boxes", lambda _, rows=rows: rows)
+    house = source(
+        {
+            "name": "shelves",
+            "primary_key": "id",
+            "write_disposition": "merge",
+            "endpoint": {"path": "shelves", "incremental": {"cursor_path": "at"}},
+        },
+        {
+            "name": "boxes",
+            "write_disposition": "append",
+            "endpoint": {"path": "shelves/{resources.shelves.id}/boxes", "incremental": {"cursor_path": "at"}},
+        },
+    )
+    house.load("shelves", "boxes")
+    shelves.append({"id": 2, "at": 2})
+    house.load("shelves", "boxes")
+    assert house.query("SELECT name, count(*) FROM tracker.boxes GROUP BY ALL ORDER BY ALL") == [("bug", 2), ("old", 1)]
+    boxes[1].append({**row, "at": "2024-01-01T01:00:00+01:00"})  # the same instant
+    told = house.load("boxes", parents="all")
+    assert (told["parents"], told["rows_inserted"]) == (2, 1)
+
+
 def test_an_edited_row_is_the_only_one_that_changes(house: Any) -> None:
     house.run("repositories", "issues")
     before = dict(house.query("SELECT id, _restapi_load_id FROM tracker.issues"))

@@ -40,17 +40,21 @@ class Loader:
         cursor: Cursor | None = None,
         pages: int = 1,
         cursors: Records = (),
+        at_cursor: Sequence[int] | None = None,
         fetched: Mapping[str, Any] | None = None,
         slice_: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> LoadResult:
-        """One load of these records, spread over some pages."""
+        """One load of these records, spread over some pages. `at_cursor`: 1 for those at their own parent's cursor."""
         self.loads += 1
         asset = asset or plan.resource
         with Spool.open(self.folder / "spools", f"{self.loads:06d}") as spool:
+            if at_cursor is not None:
+                spool.note(parents={"cursors": True})
             for number in range(pages):
                 writer = spool.writer(number)
-                writer.write([dict(record) for record in records[number::pages]] if pages > 1 else list(records))
+                part = [dict(record) for record in records[number::pages]] if pages > 1 else list(records)
+                writer.write(part, at_cursor)
                 writer.commit(None, {}, done=True)
             if cursors:
                 lines = "".join(json.dumps(line) + "\n" for line in cursors)

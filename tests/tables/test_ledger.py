@@ -145,6 +145,18 @@ def test_rows_at_a_parents_cursor_are_not_appended_again(loads: Any) -> None:
     assert loads.rows("t", "v") == [("a",), ("b",), ("edited",)]
 
 
+@pytest.mark.parametrize("odd", [{}, {"N": 1}])
+def test_a_row_is_compared_where_it_stands_at_the_cursor_of_its_own_parent(loads: Any, odd: dict[str, int]) -> None:
+    plan = TablePlan(resource="t", table="t", cursor_path="n")
+    row = {"n": 5, "v": "a", **odd}
+    loads(plan, [row], cursors=[{"key": {"p": 1}, "value": 5, "kind": "number"}], at_cursor=[0])
+    both = [{"key": {"p": number}, "value": 5, "kind": "number"} for number in (1, 2)]
+    loads(plan, [row, row], cursors=both, at_cursor=[1, 0])
+    assert len(loads.rows("t")) == 2, "the second is of a parent that is new"
+    loads(plan, [row, row], cursors=both, at_cursor=[1, 1])
+    assert len(loads.rows("t")) == 2
+
+
 def test_the_error_of_a_locked_file_names_its_holder(loads: Any, target: Target) -> None:
     code = f"import duckdb, sys; c = duckdb.connect({target.database!r}); print('open', flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
