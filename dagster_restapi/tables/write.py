@@ -222,9 +222,8 @@ class _Writer:
 
     def _find_others(self) -> bool:
         """Collects rows of other windows that a staged row replaces: it moved here, or says that they are deleted."""
-        if not (self._job.by_window and self._plan.disposition == "merge" and self._counts.staged):
-            return False
-        if not self._job.keys.primary:
+        keys, history = self._job.keys, self._plan.strategy == "scd2"  # a group's history stays in its window
+        if not (self._job.by_window and self._counts.staged and (keys.primary or (keys.merge and not history))):
             return False
         self._find_victims(elsewhere=True)
         return self._count("temp._victims") > 0

@@ -287,9 +287,11 @@ def _window(day: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("replace", [False, True])
-def test_a_record_that_moves_to_another_window_leaves_the_old_one(loads: Any, replace: bool) -> None:
-    loads(MERGE, [{"id": 1, "l": [1]}, {"id": 2, "l": [2]}], **_window(1), replace=replace)
-    loads(MERGE, [{"id": 1, "l": [1]}], **_window(2), replace=replace)
+@pytest.mark.parametrize("key", ["primary_key", "merge_key"])
+def test_a_record_that_moves_to_another_window_leaves_the_old_one(loads: Any, replace: bool, key: str) -> None:
+    plan = TablePlan(resource="t", table="t", disposition="merge", **{key: ("id",)})  # type: ignore[arg-type]
+    loads(plan, [{"id": 1, "l": [1]}, {"id": 2, "l": [2]}], **_window(1), replace=replace)
+    loads(plan, [{"id": 1, "l": [1]}], **_window(2), replace=replace)
     assert loads.rows("t", "id, _restapi_partition") == [(1, "2024-01-02"), (2, "2024-01-01")]
     assert loads.rows("t__l", "value, _restapi_partition") == [(1, "2024-01-02"), (2, "2024-01-01")]
 
