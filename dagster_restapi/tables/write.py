@@ -309,7 +309,12 @@ class _Writer:
         if field_ is None:
             return "false"
         column = f"s.{staged_column(self._job.shape, field_)}"
-        return f"coalesce({column}, false)" if field_.type == "BOOLEAN" else f"({column} IS NOT NULL)"
+        if field_.type == "BOOLEAN":
+            return f"coalesce({column}, false)"
+        if field_.type in ("VARCHAR", "JSON"):  # a boolean is a text where other kinds stand beside it
+            text = f"json_extract_string({column}, '$')" if field_.type == "JSON" else column
+            return f"coalesce({text} <> 'false', false)"
+        return f"({column} IS NOT NULL)"
 
     def _delete_insert(self) -> None:
         counts, keys = self._counts, self._job.keys

@@ -211,6 +211,27 @@ def test_hard_delete_removes_and_never_inserts(loads: Any) -> None:
     assert loads.rows("d", "id") == [(1,)]
 
 
+@pytest.mark.parametrize(
+    ("other", "options"),
+    [
+        ("2024-01-01", {}),
+        ("2024-01-01T00:00:00Z", {}),
+        (0, {}),
+        ({"by": "ada"}, {"nested": "json"}),
+        (True, {"hints": {"gone": ColumnHint(hard_delete=True, data_type="text")}}),
+        (True, {"hints": {"gone": ColumnHint(hard_delete=True, data_type="json")}}),
+    ],
+)
+def test_a_row_that_says_false_stays_whatever_others_say(loads: Any, other: Any, options: dict[str, Any]) -> None:
+    options = {"hints": {"gone": ColumnHint(hard_delete=True)}, **options}
+    plan = TablePlan(resource="t", table="t", disposition="merge", primary_key=("id",), **options)
+    for _ in range(2):
+        loads(plan, [{"id": 1, "gone": False}, {"id": 2, "gone": other}, {"id": 3, "gone": None}])
+        assert loads.rows("t", "id") == [(1,), (3,)]
+    loads(plan, [{"id": 1, "gone": other}, {"id": 3, "gone": False}])
+    assert loads.rows("t", "id") == [(3,)]
+
+
 def test_upsert_and_insert_only(loads: Any) -> None:
     for strategy, kept in (("upsert", "new"), ("insert-only", "old")):
         plan = TablePlan(resource=strategy, table=strategy, disposition="merge", strategy=strategy, primary_key=("id",))
