@@ -20,7 +20,9 @@ from dagster_restapi.model import TablePlan
 from dagster_restapi.schema import Kind, Node
 from dagster_restapi.tables.sql import literal, quote
 from dagster_restapi.tables.types import (
+    INTEGERS,
     SCALARS,
+    beyond_calendar,
     collides,
     hinted_type,
     instant,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 RECORD = "record"  # the one column of the source where a whole record is read as JSON
 _NESTED = Kind.OBJECT | Kind.LIST
+_SHOWN = 100  # letters of a value in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,11 +360,14 @@ def _hinted(sql: str, node: Node, wanted: str, path: Path) -> str:
         return text
     name = ".".join(path)
     if wanted in ("TIMESTAMPTZ", "TIMESTAMP"):
-        if node.mask & (Kind.INT | Kind.LONG | Kind.FLOAT):  # seconds since 1970, as dlt reads them
+        value, advice = instant(text, lenient=True), ""
+        if node.mask & (INTEGERS | Kind.FLOAT):  # seconds since 1970, as dlt reads them
             number = f"json_type({sql}) IN ('BIGINT', 'UBIGINT', 'DOUBLE')"
-            value = f"CASE WHEN {number} THEN to_timestamp(CAST({text} AS DOUBLE)) ELSE {instant(text)} END"
-        else:
-            value = instant(text)
+            value = f"CASE WHEN {number} THEN TRY(to_timestamp(CAST({text} AS DOUBLE))) ELSE {value} END"
+            advice = "numbers are seconds since 1970: divide milliseconds in a `map` step, or "
+        value = f"CASE WHEN NOT {beyond_calendar(f'({value})')} THEN {value} END"
+        advice += "change or remove its `columns` hint"
+        value = _or_error(sql, value, f"is no time stamp of the years 1 to 9999; {advice}", path)
         return value if wanted == "TIMESTAMPTZ" else f"({value}) AT TIME ZONE 'UTC'"
     if wanted == "BLOB":
         return f"from_base64({text})"
@@ -373,6 +379,14 @@ def _hinted(sql: str, node: Node, wanted: str, path: Path) -> str:
     if wanted.endswith("INT") or wanted == "INTEGER":
         return _strict(text, r"-?\d+(\.0+)?|.*[eE].*|[^\d.-].*", wanted, name, "take data_type double or decimal")
     return f"CAST({text} AS {wanted})"
+
+
+def _or_error(sql: str, value: str, fault: str, path: Path) -> str:
+    """What became of a JSON value; an error where nothing did."""
+    shown = f"left(CAST({sql} AS VARCHAR), {_SHOWN})"
+    message = literal(f" in {'.'.join(path)} {fault}")
+    there = f"json_extract_string({sql}, '$') IS NOT NULL"
+    return f"CASE WHEN {there} THEN coalesce({value}, error({shown} || {message})) END"
 
 
 def _strict(text: str, fits: str, wanted: str, name: str, advice: str) -> str:

@@ -25,7 +25,7 @@ from dagster_restapi.tables.keys import Keys, find_keys, staged_column
 from dagster_restapi.tables.shape import RECORD, Branch, Field, Layout, Shape, layout
 from dagster_restapi.tables.sql import listing, literal, quote
 from dagster_restapi.tables.target import Log, Target, catalog_ahead, session
-from dagster_restapi.tables.types import key_text
+from dagster_restapi.tables.types import beyond_calendar, key_text
 
 # While records still come:
 _WORTH = 2**18  # bytes of them that are worth a statement,
@@ -40,8 +40,6 @@ _ROOM = (
 )
 _MOST = 10**9  # bytes of memory to begin with, however many columns there are
 _OBJECT_BYTES = 2**20  # the least: buffers have twice this size, and for each of them there is one thread at most
-_FIRST_INSTANT, _END_OF_CALENDAR = "'0001-01-01 00:00:00+00'", "'10000-01-01 00:00:00+00'"
-
 
 Columns = frozenset[tuple[tuple[KeyPath, ...], KeyPath]]
 """Columns of any table: the table's path and their own."""
@@ -222,6 +220,7 @@ class Staging:
             if not more:
                 scratch.looking.join()
                 return stager.result(scratch.seconds + time.monotonic() - started)
+            assert not more & refused  # what stays text is not refused again: the loop ends
             refused |= more
 
 
@@ -296,7 +295,7 @@ def _told(spool: Spool) -> Iterator[None]:
         elif isinstance(error, duckdb.IOException):
             kind, hint = TableError, _ROOM
         elif "`columns`" in fault:  # our own words, which say it
-            hint = None
+            fault, hint = fault.removeprefix("Invalid Input Error: "), None
     if fault:
         raise kind(f"the records cannot be staged: {fault.splitlines()[0]}", where=str(spool.directory), hint=hint)
 
@@ -479,14 +478,15 @@ class _Stager:
         return frozenset((shape.path, field.path) for field in refused)
 
     def _beyond_calendar(self, shape: Shape) -> Columns:
-        """Date-times that a zone carries out of the years 1 to 9999, where few programs can read them."""
-        dated = [(f"c{number}", field) for number, field in enumerate(shape.fields) if field.type == "TIMESTAMPTZ"]
+        """Date-times that a zone carries out of the calendar. A column with a hint cannot stay text: it has none."""
+        dated = [
+            (f"c{number}", field)
+            for number, field in enumerate(shape.fields)
+            if field.probe and field.type == "TIMESTAMPTZ"
+        ]
         if not dated:
             return frozenset()
-        beyond = (
-            f"min({column}) < TIMESTAMPTZ {_FIRST_INSTANT} OR max({column}) >= TIMESTAMPTZ {_END_OF_CALENDAR}"
-            for column, _ in dated
-        )
+        beyond = (f"{beyond_calendar(f'min({column})')} OR {beyond_calendar(f'max({column})')}" for column, _ in dated)
         row = self._connection.execute(f"SELECT {listing(beyond)} FROM {self._names[shape.path]}").fetchone()
         assert row is not None
         return frozenset((shape.path, field.path) for (_, field), bad in zip(dated, row, strict=True) if bad)

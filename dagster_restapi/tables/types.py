@@ -17,8 +17,8 @@ from dagster_restapi.tables.sql import literal, quote
 if TYPE_CHECKING:
     from dagster_restapi.config.table import ColumnHint
 
-_INTEGERS = Kind.INT | Kind.LONG | Kind.HUGE | Kind.VAST
-SCALARS = Kind.BOOL | _INTEGERS | Kind.FLOAT | Kind.INSTANT | Kind.TEXT
+INTEGERS = Kind.INT | Kind.LONG | Kind.HUGE | Kind.VAST
+SCALARS = Kind.BOOL | INTEGERS | Kind.FLOAT | Kind.INSTANT | Kind.TEXT
 _LARGEST_EXACT = 2**53  # beyond, a DOUBLE skips integers
 
 _INTEGER_TYPES = (
@@ -32,6 +32,7 @@ _INTEGER_TYPES = (
     "UBIGINT",
     "HUGEINT",
 )
+_FIRST_INSTANT, _LAST_INSTANT = "'0001-01-01 00:00:00+00'", "'9999-12-31 23:59:59.999999+00'"
 _INSTANT_PATTERN = r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?"
 
 
@@ -44,7 +45,7 @@ def scalar_type(mask: int) -> str | None:
         return "BOOLEAN"
     if kinds == Kind.INSTANT:
         return "TIMESTAMPTZ"
-    if not kinds & ~_INTEGERS:
+    if not kinds & ~INTEGERS:
         return "VARCHAR" if kinds & Kind.VAST else "HUGEINT" if kinds & Kind.HUGE else "BIGINT"
     if not kinds & ~(Kind.INT | Kind.FLOAT):
         return "DOUBLE"
@@ -128,6 +129,11 @@ def instant(sql: str, *, lenient: bool = False) -> str:
     """A TIMESTAMPTZ from ISO 8601 text. DuckDB 1.4 does not read minutes without seconds before a zone."""
     cast = "TRY_CAST" if lenient else "CAST"
     return f"COALESCE(TRY_CAST({sql} AS TIMESTAMPTZ), {cast}({sql}[1:16] || ':00' || {sql}[17:] AS TIMESTAMPTZ))"
+
+
+def beyond_calendar(sql: str) -> str:
+    """True for a TIMESTAMPTZ out of the years 1 to 9999, where few programs can read it."""
+    return f"{sql} NOT BETWEEN TIMESTAMPTZ {_FIRST_INSTANT} AND TIMESTAMPTZ {_LAST_INSTANT}"
 
 
 def key_text(sql: str, kind: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dagster_restapi.config.table import ColumnHint
-from dagster_restapi.errors import TableError
+from dagster_restapi.errors import RowsError, TableError
 from dagster_restapi.model import TablePlan
 
 PLAN = TablePlan(resource="things", table="things")
@@ -162,6 +162,28 @@ def test_a_value_that_its_hint_would_lose_is_an_error(loads: Any, hint: dict[str
     plan = TablePlan(resource="things", table="things", hints={"v": ColumnHint(**hint)})
     with pytest.raises(TableError):
         loads(plan, [{"v": value}])
+    assert not loads.target.exists
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (1700000000123, "1700000000123 in o.at is no time stamp of the years 1 to 9999; numbers are seconds"),
+        (1e300, "1e300 in o.at is no time stamp"),
+        (2**70, f"{2**70} in o.at is no time stamp"),
+        ("9999-12-31T23:59:59-05:00", '"9999-12-31T23:59:59-05:00" in o.at is no time stamp .* change or remove'),
+        ("infinity", '"infinity" in o.at is no time stamp'),
+        ("acct 1", '"acct 1" in o.at is no time stamp'),
+    ],
+)
+@pytest.mark.parametrize("zone", [None, False])
+def test_a_time_stamp_beyond_the_calendar_is_an_error_where_a_hint_wants_one(
+    loads: Any, value: object, told: str, zone: bool | None
+) -> None:
+    hint = ColumnHint(data_type="timestamp", timezone=zone)
+    plan = TablePlan(resource="things", table="things", hints={"o.at": hint})
+    with pytest.raises(RowsError, match=told):
+        loads(plan, [{"o": {"at": "2024-01-01T00:00:00Z"}}, {"o": {"at": value}}])
     assert not loads.target.exists
 
 
