@@ -22,10 +22,11 @@ from dagster_restapi.tables.sql import literal, quote
 from dagster_restapi.tables.types import (
     INTEGERS,
     SCALARS,
-    beyond_calendar,
     collides,
+    exact,
     hinted_type,
     instant,
+    moment,
     native_type,
     number_text,
     parts,
@@ -352,45 +353,31 @@ def _json_scalar(sql: str, node: Node) -> str:
 
 
 def _hinted(sql: str, node: Node, wanted: str, path: Path) -> str:
-    """A value read as JSON, in the type that the user asked for; what would lose digits is an error."""
+    """A value read as JSON, in the type that the user asked for; one that would lose something is an error."""
     if wanted == "JSON":
         return f"CASE WHEN json_type({sql}) <> 'NULL' THEN {sql} END"
-    text = _json_scalar(sql, Node(node.mask & ~_NESTED))
     if wanted == "VARCHAR":
-        return text
-    name = ".".join(path)
+        return _json_scalar(sql, Node(node.mask & ~_NESTED))
+    text = f"json_extract_string({sql}, '$')"
+    value = exact(text, wanted)
+    fault = f"does not fit {wanted} without loss; {_advice(wanted)} in its `columns` hint, or remove it"
     if wanted in ("TIMESTAMPTZ", "TIMESTAMP"):
-        value, advice = instant(text, lenient=True), ""
+        advice = ""
         if node.mask & (INTEGERS | Kind.FLOAT):  # seconds since 1970, as dlt reads them
             number = f"json_type({sql}) IN ('BIGINT', 'UBIGINT', 'DOUBLE')"
-            value = f"CASE WHEN {number} THEN TRY(to_timestamp(CAST({text} AS DOUBLE))) ELSE {value} END"
+            seconds = moment(f"TRY(to_timestamp(CAST({text} AS DOUBLE)))", wanted)
+            value = f"CASE WHEN {number} THEN {seconds} ELSE {value} END"
             advice = "numbers are seconds since 1970: divide milliseconds in a `map` step, or "
-        value = f"CASE WHEN NOT {beyond_calendar(f'({value})')} THEN {value} END"
-        advice += "change or remove its `columns` hint"
-        value = _or_error(sql, value, f"is no time stamp of the years 1 to 9999; {advice}", path)
-        return value if wanted == "TIMESTAMPTZ" else f"({value}) AT TIME ZONE 'UTC'"
-    if wanted == "BLOB":
-        return f"from_base64({text})"
-    if wanted == "DATE":
-        return f"CAST({text} AS DATE)"
-    if wanted.startswith("DECIMAL"):
-        scale = int(wanted.rstrip(")").split(",")[1])
-        return _strict(text, rf"-?\d+(\.\d{{0,{scale}}}0*)?|.*[eE].*|[^\d.-].*", wanted, name, "raise `scale`")
-    if wanted.endswith("INT") or wanted == "INTEGER":
-        return _strict(text, r"-?\d+(\.0+)?|.*[eE].*|[^\d.-].*", wanted, name, "take data_type double or decimal")
-    return f"CAST({text} AS {wanted})"
-
-
-def _or_error(sql: str, value: str, fault: str, path: Path) -> str:
-    """What became of a JSON value; an error where nothing did."""
+        fault = f"is no time stamp of the years 1 to 9999; {advice}change or remove its `columns` hint"
     shown = f"left(CAST({sql} AS VARCHAR), {_SHOWN})"
     message = literal(f" in {'.'.join(path)} {fault}")
-    there = f"json_extract_string({sql}, '$') IS NOT NULL"
-    return f"CASE WHEN {there} THEN coalesce({value}, error({shown} || {message})) END"
+    return f"CASE WHEN {text} IS NOT NULL THEN coalesce({value}, error({shown} || {message})) END"
 
 
-def _strict(text: str, fits: str, wanted: str, name: str, advice: str) -> str:
-    """A cast that does not round: DuckDB's own makes 2 of 1.5."""
-    message = literal(f" in {name} does not fit {wanted} without rounding; {advice} in its `columns` hint")
-    checked = f"CASE WHEN regexp_full_match({text}, {literal(fits)}) THEN {text} ELSE error({text} || {message}) END"
-    return f"CAST(CASE WHEN {text} IS NOT NULL THEN {checked} END AS {wanted})"
+def _advice(wanted: str) -> str:
+    """What holds more than a type."""
+    if wanted.startswith("DECIMAL"):
+        return "raise `precision` or `scale` or take data_type text"
+    wider = {"DOUBLE": "bigint, decimal or text", "BOOLEAN": "text", "BLOB": "text"}
+    wider |= dict.fromkeys(("DATE", "TIME"), "timestamp or text")
+    return f"take data_type {wider.get(wanted, 'decimal, double or text')}"

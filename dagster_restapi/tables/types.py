@@ -133,7 +133,7 @@ def instant(sql: str, *, lenient: bool = False) -> str:
 
 def beyond_calendar(sql: str) -> str:
     """True for a TIMESTAMPTZ out of the years 1 to 9999, where few programs can read it."""
-    return f"{sql} NOT BETWEEN TIMESTAMPTZ {_FIRST_INSTANT} AND TIMESTAMPTZ {_LAST_INSTANT}"
+    return f"({sql}) NOT BETWEEN TIMESTAMPTZ {_FIRST_INSTANT} AND TIMESTAMPTZ {_LAST_INSTANT}"
 
 
 def key_text(sql: str, kind: str) -> str:
@@ -167,6 +167,50 @@ def _json(sql: str, kind: str) -> str:
         texts = plain(kind.replace("TIMESTAMPTZ", "VARCHAR"))
         sql = _convert_nested(sql, duckdb.sqltype(kind), duckdb.sqltype(texts), depth=0)
     return f"to_json({sql})"
+
+
+# ---- what a hint asks for --------------------------------------------------------------------------------------------
+_MIDNIGHT = r"\s*\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ][0:.]+ ?(Z|[+-]\d\d(:?\d\d)?)?)?\s*"
+_TIME_OF_DAY = r"\s*\d{1,2}:\d\d(:\d\d(\.\d{1,6}0*)?)?(Z|[+-]00(:?00)?)?\s*"
+
+
+def exact(text: str, wanted: str) -> str:
+    """A text as the type that a hint asks for; NULL where something of it would be lost.
+
+    DuckDB's casts make 2 of 1.5, and forget a date's time of day and a time's zone. A fraction becomes the nearest
+    DOUBLE, and of a time stamp, what is behind its microseconds is cut.
+    """
+    if wanted in ("TIMESTAMPTZ", "TIMESTAMP"):
+        return moment(instant(text, lenient=True), wanted)
+    if wanted == "BLOB":
+        return f"TRY(from_base64({text}))"
+    cast = f"TRY_CAST({text} AS {wanted})"
+    if wanted == "BOOLEAN":
+        return cast
+    if wanted == "DOUBLE":
+        whole = f"TRY_CAST({cast} AS HUGEINT) = TRY_CAST({text} AS HUGEINT)"
+        return (
+            f"CASE WHEN regexp_full_match({text}, '\\s*[+-]?\\d{{16,}}\\s*') THEN CASE WHEN {whole} THEN {cast} END "
+            f"WHEN isfinite({cast}) OR NOT regexp_matches({text}, '\\d') THEN {cast} END"
+        )
+    if wanted in ("DATE", "TIME"):
+        fits = _MIDNIGHT if wanted == "DATE" else _TIME_OF_DAY
+        return f"CASE WHEN regexp_full_match({text}, {literal(fits)}) THEN {cast} END"
+    scale = int(wanted.partition(",")[2].removesuffix(")") or 0)
+    short = f"regexp_full_match({text}, '-?\\d+(\\.\\d{{0,{scale}}})?')"  # told in a fifth of the time
+    same = f"{_digits(text)} = {_digits(f'CAST({cast} AS VARCHAR)')}"  # a number that was rounded has other digits
+    return f"CASE WHEN {short} THEN {cast} WHEN {same} THEN {cast} END"
+
+
+def moment(sql: str, wanted: str) -> str:
+    """A TIMESTAMPTZ as the kind of time stamp that a hint asks for; NULL beyond the calendar."""
+    zone = "" if wanted == "TIMESTAMPTZ" else " AT TIME ZONE 'UTC'"
+    return f"CASE WHEN NOT ({beyond_calendar(sql)}) THEN ({sql}){zone} END"
+
+
+def _digits(text: str) -> str:
+    """The digits of a number's text, without exponent and the zeros around them."""
+    return f"trim(regexp_replace(split_part(lower({text}), 'e', 1), '\\D', '', 'g'), '0')"
 
 
 # ---- from one type to another ----------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+import json
+import re
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -149,20 +151,72 @@ def test_a_hint_sets_the_type(loads: Any) -> None:
     assert row == tuple(stored for _, _, _, stored in HINTED)
 
 
+LOST: list[tuple[str, object]] = [
+    ("bigint", 1.5),
+    ("bigint", "many"),
+    ("bigint", "1e-7"),
+    ("bigint", "+1.5"),
+    ("bigint", " 1.5"),
+    ("bigint", "1.5e0"),
+    ("bigint", "0x10"),
+    ("bigint", 2**63),
+    ("bigint", {"a": 1}),
+    ("decimal", "0.1234567891"),
+    ("decimal", "1.5e-12"),
+    ("decimal", "+1.1234567899"),
+    ("decimal", "0.0000000000000000000000000000000000000000000001e40"),
+    ("wei", "1.5e-7"),
+    ("double", 2**53 + 1),
+    ("double", "12345678901234567890"),
+    ("double", "1e400"),
+    ("double", "many"),
+    ("bool", 2),
+    ("date", "soon"),
+    ("date", "2024-01-02T15:00:00Z"),
+    ("date", "infinity"),
+    ("time", "2024-01-02T15:00:00Z"),
+    ("time", "15:00:00+02:00"),
+    ("time", "15:00:00.123456789"),
+    ("binary", "?"),
+]
+
+
+@pytest.mark.parametrize(("kind", "value"), LOST)
+def test_a_value_that_its_hint_would_lose_is_an_error(loads: Any, kind: Any, value: object) -> None:
+    plan = TablePlan(resource="things", table="things", hints={"o.v": ColumnHint(data_type=kind)})
+    told = re.escape(f"{json.dumps(value, separators=(',', ':'))} in o.v does not fit ")
+    with pytest.raises(RowsError, match=told + ".* without loss; .* in its `columns` hint, or remove it"):
+        loads(plan, [{"o": {"v": None}}, {"o": {"v": value}}])
+    assert not loads.target.exists
+
+
 @pytest.mark.parametrize(
-    ("hint", "value"),
+    ("kind", "value", "stored"),
     [
-        ({"data_type": "bigint"}, 1.5),
-        ({"data_type": "bigint"}, "many"),
-        ({"data_type": "decimal", "scale": 2}, "0.123"),
-        ({"data_type": "date"}, "soon"),
+        ("bigint", 1e3, 1000),
+        ("bigint", "+12.0 ", 12),
+        ("bigint", "9.007199254740993e15", 2**53 + 1),
+        ("bigint", "1000e-3", 1),
+        ("decimal", "1.5e2", Decimal(150)),
+        ("decimal", "-1.5E-8", Decimal("-1.5e-8")),
+        ("decimal", "0.10000000000", Decimal("0.1")),
+        ("wei", "1e22", Decimal(10**22)),
+        ("double", 2**64, 2.0**64),
+        ("double", 12345678901234567000.0, 12345678901234567000.0),
+        ("double", "0.12345678901234567890", 0.12345678901234568),
+        ("double", "Infinity", float("inf")),
+        ("date", "2024-01-02T00:00:00.000+05:00", date(2024, 1, 2)),
+        ("date", "2024-01-02 00:00", date(2024, 1, 2)),
+        ("time", "15:00:01.1234560Z", time(15, 0, 1, 123456)),
+        ("time", "5:30", time(5, 30)),
     ],
 )
-def test_a_value_that_its_hint_would_lose_is_an_error(loads: Any, hint: dict[str, Any], value: object) -> None:
-    plan = TablePlan(resource="things", table="things", hints={"v": ColumnHint(**hint)})
-    with pytest.raises(TableError):
-        loads(plan, [{"v": value}])
-    assert not loads.target.exists
+def test_a_value_that_fits_its_hint_is_taken_however_it_is_written(
+    loads: Any, kind: Any, value: object, stored: object
+) -> None:
+    plan = TablePlan(resource="things", table="things", hints={"v": ColumnHint(data_type=kind)})
+    loads(plan, [{"v": value}])
+    assert loads.rows("things", "v") == [(stored,)]
 
 
 @pytest.mark.parametrize(
