@@ -56,13 +56,23 @@ def _normal(plan: TablePlan, key: str) -> str:
     return name or "x"
 
 
+def longest_path(nested: str | None, max_nesting: int | None) -> int | None:
+    """The most keys of a path that has a column of its own: what is below is inside one. None: as many as there are."""
+    if nested in ("json", "native"):
+        return 1
+    return None if max_nesting is None else max_nesting + 1
+
+
 class Hints:
     """What the user said of the columns of a root table."""
 
     def __init__(self, plan: TablePlan) -> None:
         self._plan = plan
         self.by_path = {key_path(name): hint for name, hint in plan.hints.items()}
+        self._longest = longest_path(plan.nested, plan.max_nesting)
 
     def of(self, path: Path) -> ColumnHint | None:
-        """The hint of a column, which may be spelled by its path or by its name."""
+        """The hint of a column, which may be spelled by its path or by its name; None inside a column."""
+        if self._longest is not None and len(path) > self._longest:
+            return None
         return self.by_path.get(path) or self.by_path.get((column_name(self._plan, path),))

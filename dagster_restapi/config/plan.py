@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from dagster_restapi.config.columns import key_path, longest_path
 from dagster_restapi.config.fingerprint import fingerprint
 from dagster_restapi.config.mistakes import Mistake, refuse
 from dagster_restapi.config.naming import asset_name, normalize_path
@@ -194,6 +195,7 @@ def _hints(item: Resolved) -> Iterator[Mistake]:
     for name, hint in hints.items():
         for fault in hint.faults():
             yield Mistake((*item.path, "columns", name), fault)
+        yield from _inside(item, name)
     for kind in ("hard_delete", "dedup_sort"):
         marked = [name for name, hint in hints.items() if getattr(hint, kind)]
         if len(marked) > 1:
@@ -206,6 +208,21 @@ def _hints(item: Resolved) -> Iterator[Mistake]:
             )
         elif marked and kind == "dedup_sort" and not _key(item.settings, "primary_key"):
             yield Mistake((*item.path, "columns", marked[0]), "`dedup_sort` chooses by a `primary_key`: there is none")
+
+
+def _inside(item: Resolved, name: str) -> Iterator[Mistake]:
+    """A hint for what has no column of its own."""
+    settings, path = item.settings, key_path(name)
+    typed = {key_path(other) for other, hint in (settings.columns or {}).items() if hint.data_type}
+    longest = longest_path(settings.nested, settings.max_table_nesting) or len(path)
+    longest = next((keys for keys in range(1, longest) if path[:keys] in typed), longest)
+    if len(path) > longest:
+        outer = ".".join(path[:longest])
+        yield Mistake(
+            (*item.path, "columns", name),
+            f"{outer!r} is one column here, and a hint cannot reach into it",
+            "Objects get columns with `nested: tables`, down to `max_table_nesting`, unless a hint sets their type.",
+        )
 
 
 def _keys(item: Resolved) -> Iterator[Mistake]:

@@ -89,6 +89,21 @@ MISTAKES = [
         "resources[1].columns.a: more digits behind the point",
         "",
     ),
+    *(
+        (
+            source(columns={"o": hint, "x__y": {}, "['x.y']": {}, "o.p.q": {"description": "x"}}, **form),
+            f"resources[1].columns['o.p.q']: {outer!r} is one column here, and a hint cannot reach into it",
+            "`nested: tables`",
+        )
+        for hint, form, outer in (
+            ({}, {"nested": "json"}, "o"),
+            ({}, {"nested": "native"}, "o"),
+            ({}, {"max_table_nesting": 0}, "o"),
+            ({}, {"max_table_nesting": 1}, "o.p"),
+            ({"data_type": "json"}, {}, "o"),
+        )
+    ),
+    (source(columns={"o.p": {}, "q__r__s": {}}, max_table_nesting=1), "client", None),
     (source(columns={"a": {"scale": 2}}), "resources[1].columns.a: `scale` belongs to data_type decimal", ""),
     (source(columns={"a": {"timezone": False}}), "resources[1].columns.a: `timezone` belongs to", ""),
     (source(schema_contract={"colums": "freeze"}), "resources[1].schema_contract.colums: unknown", "`columns`"),

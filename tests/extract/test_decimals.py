@@ -73,6 +73,14 @@ def test_a_hint_is_found_by_path_and_by_column(name: str, record: dict[str, Any]
     assert decimals({"other": EXACT}).settled([record]) == json.loads(json.dumps([record], default=float))
 
 
+@pytest.mark.parametrize("form", [{"nested": "json"}, {"nested": "native"}, {"max_table_nesting": 0}])
+def test_a_hint_changes_nothing_inside_a_column(form: Mapping[str, Any]) -> None:
+    hints = {"o__price": EXACT}  # may be a key at the top as well
+    records = [{"o": {"price": Decimal("0.10")}, "o__price": Decimal("0.10")}]
+    [settled] = decimals(hints, **form).settled(records)
+    assert settled == {"o": {"price": 0.1}, "o__price": Decimal("0.10")}
+
+
 def test_decimals_that_a_step_makes_are_numbers_and_the_record_itself_is_left_alone() -> None:
     steps = [{"map": lambda row: row}]
     record = {"a": [Decimal("1.5"), {"b": Decimal("NaN")}], "c": Decimal("12345678901234567890.5"), "d": Decimal(3)}
