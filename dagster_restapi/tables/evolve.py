@@ -24,6 +24,7 @@ from dagster_restapi.tables.types import (
     as_text,
     convert,
     differences,
+    exact,
     inexact,
     loses_integers,
     plain,
@@ -120,7 +121,7 @@ def evolve(
 
     Raises:
         ContractError: The contract freezes what this load would change.
-        TableError: The root table belongs to another asset.
+        TableError: The root table belongs to another asset, or stored values do not fit a hint.
     """
     return _Evolver(connection, space, plan, staged, asset, partitioned).run(fresh)
 
@@ -411,7 +412,11 @@ class _Evolver:
         if self._plan.contract.data_type != "evolve":
             return self._misfit(table, column, stored, field_, staged)
         target = self._space.table(table.name)
-        known = convert(quote(column), stored, wanted) if self._holds(target, column) else f"CAST(NULL AS {wanted})"
+        known = f"CAST(NULL AS {wanted})"
+        if self._holds(target, column):
+            known = convert(quote(column), stored, wanted)
+            if field_.hint and field_.hint.data_type not in (None, "text", "json"):
+                known = self._as_hinted(table, column, stored, wanted)
         self._connection.execute(f"ALTER TABLE {target} ALTER COLUMN {quote(column)} TYPE {wanted} USING {known}")
         self._known.columns[table.name][column] = wanted
         self._changes.append(f"{table.name}.{column} {stored} -> {wanted}")
@@ -423,9 +428,27 @@ class _Evolver:
         if not self._holds(target, column):
             return field_.type
         if field_.hint and field_.hint.data_type:
-            return field_.type  # the user's word; DuckDB's cast fails where a stored value does not fit
+            return field_.type  # the user's word
         sides = ((target, quote(column), stored), (f"{table.source} AS s", staged, field_.type))
         return widen(stored, field_.type, self._decide(*sides))
+
+    def _as_hinted(self, table: Written, column: str, stored: str, wanted: str) -> str:
+        """The stored values in the type that a hint asks for, which takes those that it would take of a record."""
+        value = quote(column)
+        text = f"json_extract_string({value}, '$')" if stored == "JSON" else as_text(value, stored)
+        known = exact(text, wanted)
+        lost = f"{value} IS NOT NULL AND {known} IS NULL"
+        if stored.startswith("DECIMAL") and wanted == "DOUBLE":  # digits that were asked for
+            lost = f"{value} IS DISTINCT FROM TRY_CAST({known} AS {stored})"
+        count = self._count(f"{self._space.table(table.name)} WHERE {lost}")
+        if count:
+            raise TableError(
+                f"{count} stored values of {table.name}.{column} {stored} do not fit {wanted} without loss, "
+                "the type that its `columns` hint asks for",
+                where=self._asset,
+                hint="Take a type that holds them, or load all anew with `full_refresh: true`.",
+            )
+        return known
 
     def _decide(self, *sides: tuple[str, str, str]) -> dict[Inner, str]:
         """Types that only the values tell: a place without any has none yet, and a DOUBLE cannot take every integer.

@@ -241,6 +241,58 @@ def test_a_time_stamp_beyond_the_calendar_is_an_error_where_a_hint_wants_one(
     assert not loads.target.exists
 
 
+@pytest.mark.parametrize(
+    ("first", "hint", "stored"),
+    [
+        (1.5, {"data_type": "bigint"}, None),
+        (1.23456, {"data_type": "decimal", "scale": 2}, None),
+        ("2024-01-02T15:00:00Z", {"data_type": "date"}, None),
+        ("2024-01-02T15:00:00Z", {"data_type": "time"}, None),
+        (2**53 + 1, {"data_type": "double"}, None),
+        (300, {"data_type": "bigint", "precision": 8}, None),
+        (2, {"data_type": "bool"}, None),
+        ("many", {"data_type": "bigint"}, None),
+        ({"a": 1}, {"data_type": "bigint"}, None),
+        (2.0, {"data_type": "bigint"}, 2),
+        (1e22, {"data_type": "wei"}, Decimal(10**22)),
+        (0.1, {"data_type": "decimal"}, Decimal("0.1")),
+        ("1.50", {"data_type": "decimal", "scale": 2}, Decimal("1.5")),
+        ("2024-01-02T00:00:00Z", {"data_type": "date"}, date(2024, 1, 2)),
+        ("2024-01-02T02:00:00+02:00", {"data_type": "timestamp", "timezone": False}, datetime(2024, 1, 2)),
+        ("2024-01-02", {"data_type": "timestamp", "timezone": False}, datetime(2024, 1, 2)),
+        ("aGk=", {"data_type": "binary"}, b"hi"),
+        (1.0, {"data_type": "text"}, "1"),
+    ],
+)
+def test_a_hint_that_comes_later_takes_stored_values_as_those_of_records(
+    loads: Any, first: object, hint: dict[str, Any], stored: object
+) -> None:
+    nested: Any = "json" if isinstance(first, dict) else "tables"
+    loads(TablePlan(resource="things", table="things", nested=nested), [{"id": 1, "v": first}, {"id": 2}])
+    before, kinds = loads.rows("things"), loads.types("things")
+    hinted = TablePlan(resource="things", table="things", nested=nested, hints={"v": ColumnHint(**hint)})
+    if stored is not None:
+        loads(hinted, [{"id": 3}, {"id": 4, "v": None}])
+        assert loads.rows("things", "v", order="id LIMIT 1") == [(stored,)]
+        return
+    fault = r"1 stored values of things.v \w+ do not fit .* without loss, the type that its `columns` hint asks for"
+    with pytest.raises(TableError, match=fault) as told:
+        loads(hinted, [{"id": 3}, {"id": 4, "v": None}])
+    assert "`full_refresh: true`" in str(told.value)
+    assert (loads.rows("things"), loads.types("things")) == (before, kinds)
+
+
+def test_a_decimal_does_not_become_a_double_that_has_fewer_digits(loads: Any) -> None:
+    exact = TablePlan(resource="things", table="things", hints={"v": ColumnHint(data_type="decimal")})
+    double = TablePlan(resource="things", table="things", hints={"v": ColumnHint(data_type="double")})
+    loads(exact, [{"v": "0.1"}])
+    loads(double, [])
+    loads(exact, [{"v": EXACT}])
+    with pytest.raises(TableError, match="1 stored values"):
+        loads(double, [{"v": 1.5}])
+    assert loads.rows("things", "v") == [(Decimal("0.1"),), (Decimal(EXACT),)]
+
+
 def test_a_column_that_may_not_be_null_is_checked(loads: Any) -> None:
     plan = TablePlan(resource="things", table="things", hints={"v": ColumnHint(nullable=False)})
     with pytest.raises(TableError, match="1 of 2 records have no value for 'v'"):
