@@ -16,12 +16,13 @@ from dagster_restapi.errors import ContractError, TableError
 from dagster_restapi.model import TablePlan
 from dagster_restapi.tables.ledger import COLUMNS, TABLES
 from dagster_restapi.tables.shape import Field, Shape
-from dagster_restapi.tables.sql import Space, listing, quote
+from dagster_restapi.tables.sql import Space, listing, literal, quote
 from dagster_restapi.tables.stage import Staged
 from dagster_restapi.tables.types import (
     Inner,
     any_inside,
     as_text,
+    beyond_calendar,
     convert,
     differences,
     exact,
@@ -43,6 +44,7 @@ PARTITION = "_restapi_partition"
 # Digests do not compress, and trying costs half of the time for which the file is locked.
 _STORED = {"_restapi_id": " USING COMPRESSION uncompressed"}
 TablePath = tuple[Path, ...]
+_NO_INSTANT = r"^\s*[^\d\s]|\.\d{6}\d*[1-9]"  # `epoch`, or digits behind the microseconds: DuckDB takes both
 
 
 @dataclass(frozen=True, slots=True)
@@ -482,7 +484,7 @@ class _Evolver:
             cast = f"CASE WHEN {staged} = trunc({staged}) THEN {cast} END"
         same = f"{as_text(cast, stored)} IS NOT DISTINCT FROM {as_text(staged, field_.type)}"
         if stored == "TIMESTAMPTZ" and field_.type == "VARCHAR":
-            same = f"{cast} IS NOT NULL"
+            same = f"NOT ({beyond_calendar(cast)}) AND NOT regexp_matches({staged}, {literal(_NO_INSTANT)})"
         bad = f"({staged} IS NOT NULL AND NOT ({same}))"
         count = self._count(f"{table.source} AS s WHERE {bad}")
         mode = self._plan.contract.data_type

@@ -53,6 +53,30 @@ def test_freeze_lets_values_in_that_fit(loads: Any) -> None:
     assert loads.rows("t", "id, n", order="rowid") == [(1, 1), (2, 2), (None, None)]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-01-01T00:00:00.123456789Z",
+        "2024-01-01T00:00:00.1234560001",
+        "infinity",
+        " epoch",
+        "Epoch",
+        "9999-12-31T23:59:59-05:00",
+    ],
+)
+@pytest.mark.parametrize("mode", ["freeze", "discard_value", "discard_row"])
+def test_a_text_that_is_no_whole_time_stamp_does_not_fit_one(loads: Any, mode: Any, text: str) -> None:
+    _first(loads)
+    plan, records = _plan(data_type=mode), [{"id": 2, "at": text}, {"id": 3, "at": "2024-01-02T00:00:00.123456000Z"}]
+    if mode == "freeze":
+        with pytest.raises(ContractError, match="1 values of 'at' do not fit"):
+            loads(plan, records)
+        return
+    loads(plan, records)
+    left = [] if mode == "discard_row" else [(2, None)]
+    assert loads.rows("t", 'id, epoch_us("at")')[1:] == [*left, (3, 1704153600123456)]
+
+
 def test_discard_value_leaves_out_what_is_new_or_does_not_fit(loads: Any) -> None:
     _first(loads)
     discarding = _plan(tables="discard_value", columns="discard_value", data_type="discard_value")
