@@ -293,7 +293,7 @@ class _Table:
             return
         if kind == "TIMESTAMPTZ" and self._shaper.stays_text(self._path, path):
             kind = "VARCHAR"
-        text = _json_scalar(sql, node) if is_json else sql
+        text = _json_scalar(sql, node, kind) if is_json else sql
         probe = ""
         if kind == "TIMESTAMPTZ":
             probe = f"{text} IS NOT NULL AND {instant(text, lenient=True)} IS NULL"
@@ -338,10 +338,10 @@ def _structure(kind: str) -> str:
     return json.dumps(spell(duckdb.sqltype(kind)))
 
 
-def _json_scalar(sql: str, node: Node) -> str:
-    """The text of a JSON value's scalar; NULL for objects and lists."""
+def _json_scalar(sql: str, node: Node, wanted: str) -> str:
+    """The text of a JSON value's scalar, on its way to a type; NULL for objects and lists."""
     text = f"json_extract_string({sql}, '$')"
-    if node.mask & Kind.FLOAT and scalar_type(node.mask) == "VARCHAR":
+    if node.mask & Kind.FLOAT and wanted == "VARCHAR":
         number = number_text(f"CAST({text} AS DOUBLE)")
         text = (
             f"CASE WHEN json_type({sql}) = 'DOUBLE' AND NOT regexp_full_match({text}, '-?\\d+') THEN {number} "
@@ -357,7 +357,7 @@ def _hinted(sql: str, node: Node, wanted: str, path: Path) -> str:
     if wanted == "JSON":
         return f"CASE WHEN json_type({sql}) <> 'NULL' THEN {sql} END"
     if wanted == "VARCHAR":
-        return _json_scalar(sql, Node(node.mask & ~_NESTED))
+        return _json_scalar(sql, Node(node.mask & ~_NESTED), wanted)
     text = f"json_extract_string({sql}, '$')"
     value = exact(text, wanted)
     fault = f"does not fit {wanted} without loss; {_advice(wanted)} in its `columns` hint, or remove it"

@@ -151,6 +151,18 @@ def test_a_hint_sets_the_type(loads: Any) -> None:
     assert row == tuple(stored for _, _, _, stored in HINTED)
 
 
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.0, "1"), (1e22, "1e+22"), (1.5, "1.5"), (10**40, str(10**40)), (7, "7")]
+)
+@pytest.mark.parametrize("others", [[], ["x"], [2.5], [None, 3]])
+def test_the_text_of_a_number_does_not_depend_on_what_else_came(
+    loads: Any, value: object, text: str, others: list[object]
+) -> None:
+    plan = TablePlan(resource="things", table="things", hints={"v": ColumnHint(data_type="text")})
+    loads(plan, [{"v": value}, *({"v": other} for other in others)])
+    assert loads.rows("things", "v", order="rowid LIMIT 1") == [(text,)]
+
+
 LOST: list[tuple[str, object]] = [
     ("bigint", 1.5),
     ("bigint", "many"),
