@@ -11,7 +11,7 @@ import msgspec
 
 from dagster_restapi.config.jsonpath import MISSING, first
 from dagster_restapi.config.paginators import OffsetPaginator
-from dagster_restapi.errors import ConfigError, ExtractError
+from dagster_restapi.errors import ConfigError, ExtractError, RequestError
 from dagster_restapi.extract.incremental import Range, compare, rank
 from dagster_restapi.extract.steps import process
 from dagster_restapi.extract.walker import Walker
@@ -76,8 +76,10 @@ class Poll:
         newest_first = plan.incremental is not None and plan.incremental.row_order == "desc"
         if newest_first and isinstance(endpoint.paginator, OffsetPaginator):
             endpoint = endpoint.model_copy(update={"paginator": endpoint.paginator.model_copy(update={"limit": 1})})
-        retry = plan.client.retry.model_copy(update={"attempts": 2, "total": _SECONDS})
-        client = plan.client.model_copy(update={"retry": retry, "timeout": _SECONDS})
+        retry, timeout = plan.client.retry, plan.client.timeout
+        brief = {"attempts": min(2, retry.attempts), "total": min(_SECONDS, retry.total)}
+        timeout = (_brief(timeout[0]), _brief(timeout[1])) if isinstance(timeout, tuple) else _brief(timeout)
+        client = plan.client.model_copy(update={"retry": retry.model_copy(update=brief), "timeout": timeout})
         self.plan, self._where = replace(plan, endpoint=endpoint, client=client), where
 
     def news(self, seen: Seen, at: Cursor | None) -> tuple[Seen, bool]:
@@ -172,11 +174,24 @@ class _ConditionalSession(Session):
         if not self._seen.etag:  # a server that knows both must look at If-None-Match alone (RFC 9110, 13.2.2)
             conditions = {"If-Modified-Since": self._seen.modified}
         headers = {**call.headers, **{name: value for name, value in conditions.items() if value}}
-        answer = super().send(replace(call, headers=headers), **options)
+        answer = self._brief(replace(call, headers=headers), options)
         if answer is not None and answer.status == 304:
             raise _NotModified
         self._first = answer
         return answer
+
+    def _brief(self, call: Call, options: Mapping[str, Any]) -> Answer | None:
+        """Sends; an error that asks for a longer `timeout` than a tick has says what else to do."""
+        try:
+            return super().send(call, **options)
+        except RequestError as error:
+            timeout = self.config.timeout
+            longest = max(timeout) if isinstance(timeout, tuple) else timeout
+            if longest < _SECONDS or "`timeout`" not in (error.hint or ""):
+                raise
+            fault = error
+        hint = f"A sensor waits {_SECONDS:g} s at most: make its request cheaper by `params`, or take a schedule."
+        raise RequestError(fault.what, where=fault.where, hint=hint, status=fault.status)
 
     def seen(self, at: str | int | float | None, page: Page, rows: list[Any]) -> Seen:
         """The first answer, for the next poll: by the server's own marks, else by the rows."""
@@ -184,6 +199,10 @@ class _ConditionalSession(Session):
         etag, modified = headers.get("etag"), headers.get("last-modified")
         content = etag or modified or sha256(msgspec.json.encode(rows, order="deterministic")).hexdigest()[:32]
         return Seen(at, etag, modified, f"{'' if at is None else at}|{content}"[:300], page.next is None)
+
+
+def _brief(seconds: float) -> float:
+    return min(seconds, _SECONDS)
 
 
 def _with_rest(walk: Walk, page: Page) -> Iterator[Page]:

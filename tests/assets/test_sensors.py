@@ -15,6 +15,7 @@ import pytest
 from dagster._core.test_utils import create_run_for_test
 
 from dagster_restapi import build_rest_api_definitions, build_rest_api_sensor, new_materializations
+from dagster_restapi.assets import poll
 from dagster_restapi.demo import DEMO_TOKEN, SampleApi
 from dagster_restapi.demo.config import demo_config
 from dagster_restapi.errors import ConfigError, RestApiError
@@ -210,6 +211,25 @@ def test_a_request_that_fails_fails_the_tick_and_keeps_the_cursor(
     with pytest.raises(RestApiError, match="401") as caught:
         users.tick()
     assert "wrong-and-secret" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("timeout", "most", "hint"),
+    [
+        (0.2, 20.0, "sent nothing for 0.2 s;[\\s\\S]*Raise `timeout` of the client"),
+        ((5, 0.2), 20.0, "sent nothing for 0.2 s;[\\s\\S]*Raise `timeout` of the client"),
+        (60, 0.2, "sent nothing for 0.2 s;[\\s\\S]*A sensor waits 0.2 s at most"),
+    ],
+)
+def test_a_tick_waits_as_long_as_the_client_and_a_sensor_both_allow(
+    instance: dg.DagsterInstance, api: Any, monkeypatch: pytest.MonkeyPatch, timeout: Any, most: float, hint: str
+) -> None:
+    api.route("/users", api.Reply([], delay=1))
+    monkeypatch.setattr(poll, "_SECONDS", most)
+    config = {"client": {"base_url": api.url, "timeout": timeout, "retry": {"attempts": 1}}, "resources": ["users"]}
+    with pytest.raises(RestApiError, match=hint):
+        Sensor(build_rest_api_sensor(config, "users"), instance).tick()
+    assert len(api.seen("/users")) == 1
 
 
 def test_a_cursor_of_something_else_counts_as_none(watch: Callable[..., Sensor]) -> None:
