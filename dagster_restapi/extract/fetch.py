@@ -255,11 +255,8 @@ class Fetch:
             ).run()
             frozen = freeze_parents(map(without_hash, spool.records()), parent, path, f"resource {parent.resource}")
             spool.remove()
-        failed = (
-            [f"{len(fetched.failed_parents)} rows of {parent.resource} are missing"] if fetched.failed_parents else []
-        )
-        told = [f"{parent.resource}: {warning}" for warning in (*fetched.warnings, *failed)]
-        return replace(frozen, complete=fetched.complete and not failed, warnings=tuple(told))
+        told = [f"{parent.resource}: {warning}" for warning in fetched.warnings]
+        return replace(frozen, complete=fetched.complete and not fetched.failed_parents, warnings=tuple(told))
 
     def _families(self, path: Path) -> Iterator[tuple[int, list[bytes]]]:
         """Rows of the parent that follow each other; one unit walks them one after another.
@@ -483,9 +480,22 @@ class Fetch:
         """Each warning once; at most ten, since a thousand parents may say the same."""
         of_parents = self._spool.notes.get("parents", {}).get("warnings", ())
         of_pages = (warning for facts in all_facts for warning in facts.warnings)
-        distinct = list(dict.fromkeys((*self._walker.session.meter.warnings, *of_parents, *of_pages)))
+        of_session = self._walker.session.meter.warnings
+        distinct = list(dict.fromkeys((*self._skipped(), *of_session, *of_parents, *of_pages)))
         more = [f"and {len(distinct) - 10} more warnings"] if len(distinct) > 10 else []
         return (*distinct[:10], *more)
+
+    def _skipped(self) -> list[str]:
+        """How many parents `on_error: skip` left out, and which, in one warning; the log has each with its error."""
+        failed, parent = self._failed(), self._plan.parent
+        if not failed or parent is None:
+            return []
+        some = "; ".join(ParentRow(key).label for key in failed[:5])
+        keys = self._spool.notes["parents"]["keys"]
+        return [
+            f"{len(failed)} of {keys} rows of {parent.resource} were skipped, for their requests failed; "
+            f"the next run asks for them again: {some}{' …' if len(failed) > 5 else ''}"
+        ]
 
 
 def _spent(walker: Walker) -> dict[str, float]:

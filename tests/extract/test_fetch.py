@@ -214,6 +214,24 @@ def test_a_failing_parent_is_skipped_whole_and_listed_on_request(api: Any, fetch
     assert {row["_parents_name"] for row in run.rows} == {f"p{number}" for number in range(40)} - {"p3", "p17"}
 
 
+def test_rows_of_a_parent_without_a_table_that_are_skipped_make_the_load_incomplete(api: Any, fetch: Any) -> None:
+    api.route("/tops", {"rows": [{"id": 1}, {"id": 2}]})
+    api.route("/tops/1/parents", {"rows": [{"id": 10, "name": "p"}]})
+    api.route("/tops/2/parents", (500, {}))
+    api.route("/parents/10/children", {"rows": [{"n": 1}]})
+    between = {"path": "tops/{resources.tops.id}/parents", "data_selector": "rows", "paginator": "single_page"}
+    run = fetch(
+        "children",
+        {**PARENTS, "name": "tops"},
+        {**PARENTS, "endpoint": between, "on_error": "skip"},
+        {**CHILDREN, "endpoint": {**CHILDREN["endpoint"], "paginator": "single_page"}},
+    )
+    assert (len(run.rows), run.fetched.complete) == (1, False)
+    (warning,) = run.fetched.warnings
+    assert "parents: 1 of 2 rows of tops were skipped" in warning
+    assert "id=2" in warning
+
+
 def test_when_every_parent_fails_the_load_fails(api: Any, fetch: Any) -> None:
     serve_family(api, 3).update({0, 1, 2})
     with pytest.raises(RequestError):
