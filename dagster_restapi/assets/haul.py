@@ -17,14 +17,15 @@ from dagster_restapi.assets.run_config import Parents
 from dagster_restapi.assets.state import Past, Standing, stand
 from dagster_restapi.config.columns import key_path
 from dagster_restapi.config.fingerprint import fingerprint
-from dagster_restapi.errors import ExtractError, OutOfMemory, RowsError
+from dagster_restapi.errors import ConfigError, ExtractError, OutOfMemory, RowsError
 from dagster_restapi.extract.fetch import Fetch
+from dagster_restapi.extract.incremental import fault_of_window
 from dagster_restapi.extract.parents import Frozen, ParentRow, read_parents
 from dagster_restapi.extract.walker import Walker
 from dagster_restapi.http.session import Session
 from dagster_restapi.model import Fetched, LedgerRow, LoadResult, Parent, Plan, Slice, TablePlan, Window
 from dagster_restapi.spool import Spool
-from dagster_restapi.tables.ledger import read_back
+from dagster_restapi.tables.ledger import cursor_summary, read_back
 from dagster_restapi.tables.load import check_layout, load, other_layout, root_exists
 from dagster_restapi.tables.parents import copy_parent_rows
 from dagster_restapi.tables.stage import Staged, Staging
@@ -159,6 +160,7 @@ class Haul:
             check_layout(self._slice(self._first), last)
         for _, part in due:
             self._check_cursor_path(self._standings[part.key])
+            self._check_by_hand(part)
 
     def _check_cursor_path(self, standing: Standing) -> None:
         """A cursor says nothing of the values at another path: rows would be out of range for ever.
@@ -176,6 +178,17 @@ class Haul:
                 where=f"asset {self._step.asset}",
                 hint="Run it with `full_refresh: true`, or put the path back.",
             )
+
+    def _check_by_hand(self, part: Part) -> None:
+        """An API that is asked for an impossible window tends to answer with no rows, which looks like success."""
+        settings, slice_ = self._plan.incremental, self._slice(part)
+        if settings is None or not slice_.by_hand:
+            return
+        cursor = self._standings[part.key].cursor
+        stored = cursor.value if cursor else cursor_summary(self._step.target, slice_.asset, part.key).maximum
+        fault = fault_of_window(settings, slice_, settings.initial_value if stored is None else stored)
+        if fault:
+            raise ConfigError(fault, where=f"run config of {slice_.asset}")
 
     # ---- fetch and load ------------------------------------------------------------------------------------------
     def _fetch_and_load(self, due: Sequence[tuple[int, Part]]) -> Iterator[Loaded]:

@@ -291,6 +291,25 @@ class Range:
         return 0
 
 
+def fault_of_window(settings: IncrementalConfig, slice_: Slice, like: Any) -> str:
+    """Why no row can lie in a window that is given by hand; "" where one can.
+
+    Args:
+        like: A value that those of the records compare with, as far as one is known.
+    """
+    range_ = Range.of(settings, slice_, None, "")
+    for name, value in (("start_value", range_.start), ("end_value", range_.end)):
+        one, other = rank(value), rank(like)
+        if one and other and _FAMILY[one.kind] != _FAMILY[other.kind]:
+            return f"{name} {value!r} is of the kind {one.kind}, and {like!r} of the kind {other.kind}"
+        like = value if like is None else like
+    start, end = rank(range_.start), rank(range_.end)
+    side = compare(start, end) * range_._direction if start and end else -1
+    if side > 0 or (side == 0 and settings.range_end == "open"):
+        return f"the window from {range_.start!r} to {range_.end!r} has no room for a row"
+    return ""
+
+
 def _plain_order(values: list[Any]) -> list[Any] | None:
     """A page's values in a form that compares as their ranks do; None where it takes a look at each of them."""
     kinds = set(map(type, values))

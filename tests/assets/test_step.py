@@ -278,6 +278,48 @@ def test_start_value_without_incremental_is_refused(house: Any, failure_of: Call
     assert "need a resource with `incremental`" in failure_of(result)
 
 
+@pytest.mark.parametrize(
+    ("window", "told"),
+    [
+        (
+            {"start_value": "garbage"},
+            "start_value 'garbage' is of the kind text, and '2024-01-02T00:00:00Z' of the kind instant",
+        ),
+        ({"end_value": "5"}, "end_value '5' is of the kind number"),
+        ({"start_value": "2024-03-01", "end_value": "2024-02-01"}, "from '2024-03-01' to '2024-02-01' has no room"),
+        ({"start_value": "2024-03-01", "end_value": "2024-03-01"}, "has no room for a row"),
+        ({"end_value": "2020-01-01"}, "from '2024-01-01T00:00:00Z' to '2020-01-01' has no room"),
+    ],
+)
+def test_an_impossible_window_by_hand_is_refused_before_the_first_request(
+    house: Any, api: Any, failure_of: Callable[..., str], window: dict[str, str], told: str
+) -> None:
+    serve_since(house, api, [{"id": 1, "at": "2024-01-02T00:00:00Z"}])
+    house.load("items")
+    api.requests.clear()
+    failure = failure_of(house.run("items", **window))
+    assert told in failure
+    assert "run config of items" in failure
+    assert api.requests == []
+
+
+def test_a_window_by_hand_is_compared_with_what_is_known(house: Any, api: Any, failure_of: Callable[..., str]) -> None:
+    resource = serve_since(house, api, [{"id": 1, "at": "2024-01-02T00:00:00Z"}])
+    assert "'2024-01-01T00:00:00Z' of the kind instant" in failure_of(house.run("items", start_value="5")), "no cursor"
+    del resource["endpoint"]["incremental"]["initial_value"]
+    assert "end_value '5' is of the kind number, and '2024-01-01' of the kind date" in failure_of(
+        house.run("items", start_value="2024-01-01", end_value="5")
+    )
+    assert house.load("items", start_value="2024-01-01", end_value="2024-01-03")["rows_inserted"] == 1
+
+
+def test_a_window_by_hand_of_a_child_is_compared_with_its_cursors(house: Any, failure_of: Callable[..., str]) -> None:
+    house.load("repositories", "issues")
+    house.api.forget_log()
+    assert "start_value '5' is of the kind number" in failure_of(house.run("issues", start_value="5"))
+    assert house.api.paths() == []
+
+
 def test_a_wipe_means_a_clean_rebuild(house: Any) -> None:
     house.load("events")
     house.instance.wipe_assets([dg.AssetKey("events")])
