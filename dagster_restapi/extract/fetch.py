@@ -99,6 +99,12 @@ class Fetch:
             return msgspec.convert(self._spool.notes["fetched"], Fetched)
         if self._spool.resumed:
             self._tell(f"{self._plan.name}: goes on behind {self._spool.rows:,} rows of an earlier try")
+            done = [Facts.parse(unit.facts) for unit in self._spool.units.values()]
+            self._progress.goes_on(
+                walks=sum(facts.walks for facts in done),
+                received=sum(facts.received for facts in done),
+                pages=sum(facts.pages for facts in done),
+            )
         started, before = time.monotonic(), _spent(self._walker)
         self._notes = len(self._walker.session.meter.notes)
         try:
@@ -270,9 +276,7 @@ class Fetch:
                 if not family:
                     return
                 left -= len(family)
-                if self._done(number):
-                    self._progress.walks += len(family)
-                else:
+                if not self._done(number):
                     yield number, family
 
     def _family(self, item: tuple[int, list[bytes]]) -> None:

@@ -28,10 +28,16 @@ class Progress:
         self._started = self._last = time.monotonic()
         self.pages = self.rows = self.received = self.bytes = 0
         self.walks = 0
+        self._before = {"parents": 0, "rows": 0, "pages": 0}
         self.expected_rows: int | None = None
         self.expected_pages: int | None = None
         self.expected_walks: int | None = None
         self._said: list[str] = []
+
+    def goes_on(self, *, walks: int, received: int, pages: int) -> None:
+        """An earlier try has done so much already: it counts for what is left, and not for how fast this one is."""
+        self._before = {"parents": walks, "rows": received, "pages": pages}
+        self.walks = walks
 
     def page(self, rows: int, size: int, *, received: int | None = None) -> None:
         """One more page has come.
@@ -81,10 +87,10 @@ class Progress:
         ]
         done, of, what = self._share()
         if of:
-            part = min(1.0, done / of)
-            parts.append(f"{part:.0%} of {of:,} {what}")
-            if 0 < part < 1:
-                parts.append(f"about {seconds * (1 - part) / part:,.0f} s to go")
+            now, left = done - self._before[what], of - done
+            parts.append(f"{min(1.0, done / of):.0%} of {of:,} {what}")
+            if now > 0 and left > 0:
+                parts.append(f"about {seconds * left / now:,.0f} s to go")
         if self._since:
             parts.append(self._since)
         return f"{self.name}: {', '.join(parts)}"
@@ -94,5 +100,5 @@ class Progress:
         if self.expected_walks:
             return self.walks, self.expected_walks, "parents"
         if self.expected_rows:
-            return self.received, self.expected_rows, "rows"
-        return self.pages, self.expected_pages or 0, "pages"
+            return self.received + self._before["rows"], self.expected_rows, "rows"
+        return self.pages + self._before["pages"], self.expected_pages or 0, "pages"

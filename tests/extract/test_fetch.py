@@ -421,6 +421,40 @@ def test_progress_tells_how_much_is_left_where_the_api_tells(expected: dict[str,
     assert lines[0].endswith(" s to go" if told.endswith("about ") else told if expected else "rows/s")
 
 
+def test_progress_counts_what_an_earlier_try_has_done(api: Any, fetch: Any) -> None:
+    state = serve_pages(api, 4, fail_at=4)
+    paged = {**PAGED, "concurrency": 1}
+    with pytest.raises(RequestError):
+        fetch("items", paged)
+    state["fail"] = None
+    lines = fetch("items", paged).lines
+    assert lines[0] == "items: goes on behind 30 rows of an earlier try"
+    assert lines[-1].endswith("100% of 4 pages")
+    assert lines[-1].startswith("items: 1 pages, 10 rows, ")
+
+
+def test_progress_counts_the_parents_that_an_earlier_try_has_done(api: Any, fetch: Any) -> None:
+    failing = serve_family(api, 8)
+    failing.add(5)
+    children = {**CHILDREN, "concurrency": 1}
+    with pytest.raises(RequestError):
+        fetch("children", PARENTS, children)
+    failing.clear()
+    run = fetch("children", PARENTS, children)
+    assert run.lines[-1].startswith("children: 5 pages, ")
+    assert run.lines[-1].endswith("100% of 8 parents")
+
+
+def test_progress_foretells_the_rest_by_the_speed_of_this_try() -> None:
+    progress = Progress("items", print)
+    progress.expected_pages = 10
+    progress.goes_on(walks=0, received=0, pages=8)
+    assert progress.line().endswith("80% of 10 pages")
+    progress._started -= 100
+    progress.page(1, 1)
+    assert progress.line().endswith("90% of 10 pages, about 100 s to go")
+
+
 # ---- hostile answers -------------------------------------------------------------------------------------------------
 NESTED = {"objects": ('{"a":', "}"), "lists": ("[", "]"), "both": ('[{"a":', "}]")}
 
