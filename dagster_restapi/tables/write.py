@@ -12,7 +12,7 @@ from dagster_restapi.tables.evolve import PARTITION, Evolved, Written
 from dagster_restapi.tables.keys import Keys, staged_column
 from dagster_restapi.tables.shape import Field, Shape
 from dagster_restapi.tables.sql import Space, listing, literal, numbered, quote
-from dagster_restapi.tables.types import as_text, convert, key_text
+from dagster_restapi.tables.types import convert, key_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,20 +236,19 @@ class _Writer:
         self._counts.unchanged = self._counts.staged - self._counts.inserted
 
     def _boundary(self) -> str | None:
-        """Staged rows at the cursor's very position whose content stands there already, each as often as it does."""
-        cursor = self._job.keys.cursor
-        if cursor is None or not self._counts.before or not self._job.boundaries:
+        """Staged rows at the cursor's very position whose content stands there already, each as often as it does.
+
+        Rows of the same content are at the same position: where DuckDB cannot tell who is at it, the content decides.
+        """
+        positions, cursor = self._job.boundaries, self._job.keys.cursor
+        if not self._counts.before or not positions:
             return None
-        column, kind = self._root.by_path.get(cursor.path, ("", ""))
-        if not column:
-            return None
-        staged_at = "s._at_cursor"
-        if not self._job.of_parents:
-            staged = staged_column(self._job.shape, cursor)
-            staged_at = _any_position(f"s.{staged}", cursor.type, self._job.boundaries)
+        column, kind = self._root.by_path.get(cursor.path, ("", "")) if cursor else ("", "")
+        staged_at = _at(f"s.{staged_column(self._job.shape, cursor)}", cursor.type, positions) if cursor else None
+        staged_at = "s._at_cursor" if self._job.of_parents else staged_at or "true"
         if not self._count(f"{self._staged} WHERE {staged_at}"):
             return None
-        stored_at = _any_position(f"t.{quote(column)}", kind, self._job.boundaries)
+        stored_at = _at(f"t.{quote(column)}", kind, positions) or "true"
         return (
             f"SELECT n._ord FROM (SELECT s._ord, s._hash, row_number() OVER (PARTITION BY s._hash ORDER BY s._ord) "
             f"AS number FROM {self._staged} WHERE {staged_at}) n JOIN (SELECT _restapi_row_hash AS hash, "
@@ -406,26 +405,23 @@ class _Writer:
         counts.updated = closed
 
 
-def _any_position(sql: str, kind: str, positions: tuple[tuple[str | int | float, str], ...]) -> str:
-    """True where a column's value is one of these cursor positions, compared as their kind says."""
-    instants = [value for value, how in positions if how == "instant"]
-    rest = [value for value, how in positions if how != "instant"]
-    found = []
-    if instants:
-        column = sql if kind == "TIMESTAMPTZ" else f"TRY_CAST({as_text(sql, kind)} AS TIMESTAMPTZ)"
-        values = listing(f"TRY_CAST({literal(str(value))} AS TIMESTAMPTZ)" for value in instants)
-        found.append(f"{column} IN ({values})")
-    if rest:
-        numbers = kind in ("BIGINT", "HUGEINT", "DOUBLE") and all(not isinstance(value, str) for value in rest)
-        column = sql if numbers else key_text(sql, kind)
-        values = listing(_position(value) if numbers else key_text(*_text(value)) for value in rest)
-        found.append(f"{column} IN ({values})")
-    return f"coalesce({' OR '.join(found)}, false)" if found else "false"
+def _at(sql: str, kind: str, positions: tuple[tuple[str | int | float, str], ...]) -> str | None:
+    """True where a column's value is one of these cursor positions.
+
+    None where DuckDB may see it otherwise than the fetch did: a column with a hint, or date-times that stayed text.
+    """
+    kinds = {how for _, how in positions}
+    numbers = all(not isinstance(value, str) for value, _ in positions)
+    if kind == "TIMESTAMPTZ" and kinds == {"instant"}:
+        values = listing(f"TRY_CAST({literal(str(value))} AS TIMESTAMPTZ)" for value, _ in positions)
+    elif kind in ("BIGINT", "HUGEINT", "DOUBLE") and kinds == {"number"} and numbers:
+        values = listing(_position(value) for value, _ in positions if not isinstance(value, str))
+    elif kind == "VARCHAR" and kinds <= {"text", "date"}:
+        values = listing(literal(str(value)) for value, _ in positions)
+    else:
+        return None
+    return f"coalesce({sql} IN ({values}), false)"
 
 
 def _position(value: str | float) -> str:
     return f"CAST({literal(repr(value))} AS {'DOUBLE' if isinstance(value, float) else 'HUGEINT'})"
-
-
-def _text(value: str | float) -> tuple[str, str]:
-    return (literal(value), "VARCHAR") if isinstance(value, str) else (_position(value), "DOUBLE")

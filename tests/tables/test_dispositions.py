@@ -332,3 +332,38 @@ def test_a_deletion_in_another_window_counts_where_the_living_rows_are_the_same(
     assert deleting.rows_deleted - deleting.rows_inserted == 1
     again = loads(plan, [{"id": 1, "gone": True, "l": [1]}, *living], **_window(2), replace=True)
     assert (again.rows_inserted, again.rows_deleted, again.data_version) == (0, 0, deleting.data_version)
+
+
+BY_CONTENT: list[tuple[str, Any, dict[str, Any]]] = [
+    ("number", 1700000000, {"hints": {"u": ColumnHint(data_type="timestamp")}}),
+    ("date", "2024-01-01", {"hints": {"u": ColumnHint(data_type="timestamp")}}),
+    ("number", 1, {"hints": {"u": ColumnHint(data_type="decimal")}}),
+    ("number", 1.0, {"hints": {"u": ColumnHint(data_type="text")}}),
+    ("instant", "2024-01-01T00:00:00Z", {"hints": {"u": ColumnHint(data_type="json")}}),
+    ("instant", "2024-01-01 11:00:00 +0200", {}),
+    ("instant", "2024-01-01T11:00:00 +02:00", {}),
+    ("instant", "2024-01-01T00:00:00.123456789Z", {}),
+    ("number", "1267650600228229401496703205376000000000", {}),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "settings"), BY_CONTENT)
+def test_rows_at_the_cursor_are_known_again_however_it_is_spelled(
+    loads: Any, kind: Any, value: Any, settings: dict[str, Any]
+) -> None:
+    plan = TablePlan(resource="events", table="events", cursor_path="u", **settings)
+    cursor = Cursor(value=value, kind=kind, load_id="x")
+    loads(plan, [{"u": value, "n": 1}])
+    for extra in (2, 3):
+        loads(plan, [{"u": value, "n": number} for number in range(1, extra + 1)], cursor=cursor)
+    assert loads.rows("events", "n") == [(1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize("settings", [{"nested": "json"}, {"nested": "native"}, {"max_nesting": 0}])
+def test_so_are_rows_whose_cursor_has_no_column(loads: Any, settings: dict[str, Any]) -> None:
+    plan = TablePlan(resource="events", table="events", cursor_path="m.u", **settings)
+    record = {"m": {"u": "2024-01-01T00:00:00Z"}}
+    cursor = Cursor(value="2024-01-01T00:00:00Z", kind="instant", load_id="x")
+    loads(plan, [record])
+    loads(plan, [record, record], cursor=cursor)
+    assert loads.rows("events", "count(*)") == [(2,)]
