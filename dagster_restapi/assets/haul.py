@@ -242,6 +242,7 @@ class Haul:
             path = _notes_of(standing.newest).get("cursor_path")
         return {
             "settings": fingerprint(self._plan.fingerprint, self._plan.preview),
+            "tables": fingerprint(self._plan.table),
             "parent": self._keys_of_parent,
             **({"cursor_path": path} if path else {}),
         }

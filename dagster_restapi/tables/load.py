@@ -60,7 +60,8 @@ def load(
         expected: Newest load of the slice when `cursor` was read; it must still be the newest.
         replace: The load replaces the whole slice, whatever the disposition: full refresh, rebuild, time window.
         remove_load: A load of which no event tells: its rows are removed first.
-        notes: JSON that the ledger keeps in `tell["notes"]`.
+        notes: JSON that the ledger keeps in `tell["notes"]`. Where `tables` is another one than the newest load's,
+            rows are written anew although their content is the same.
         forget_cursors: The cursors per parent key that stand there are of another parent's keys.
         staged: The part of one partition, of a spool that is for several; `fetched.load_id` is the part's own.
         turns: Of the target, for several loads one after another.
@@ -275,7 +276,7 @@ def _write(
         partitioned=partitioned,
         fresh=anew or (request.replace and not partitioned and open_contract and not empty_kept),
     )
-    counts = write(connection, space, _job(connection, space, request, staged, tables))
+    counts = write(connection, space, _job(connection, space, request, staged, tables, newest))
     counts.before = tables.before
     if tables.dropped:
         counts.deleted = tables.before
@@ -304,9 +305,15 @@ def _count(connection: duckdb.DuckDBPyConnection, source: str) -> int:
 
 
 def _job(
-    connection: duckdb.DuckDBPyConnection, space: Space, request: _Request, staged: Staged, tables: Evolved
+    connection: duckdb.DuckDBPyConnection,
+    space: Space,
+    request: _Request,
+    staged: Staged,
+    tables: Evolved,
+    newest: LedgerRow | None,
 ) -> Job:
     slice_ = request.slice_
+    before = (newest.tell.get("notes") or {}).get("tables") if newest else None
     boundaries: list[tuple[str | int | float, str]] = []
     if request.cursor and not slice_.by_hand:
         boundaries.append((request.cursor.value, request.cursor.kind))
@@ -327,6 +334,7 @@ def _job(
         snapshot=request.snapshot,
         boundaries=tuple(boundaries),
         of_parents=parents_have_cursors(request.spool),
+        reshaped=before is not None and before != request.notes.get("tables", before),
         remove_load=request.remove_load,
     )
 

@@ -29,6 +29,7 @@ class Job:
         snapshot: The load holds all there is, so that absence means deletion (scd2).
         boundaries: Of append: rows at these very cursor positions (value and kind) may be there already.
         of_parents: The positions are of parents, and a staged row tells whether it stands at that of its own.
+        reshaped: What is said of the tables has changed: the same record may fill other columns than it did.
         remove_load: A load of which nobody was told: its rows go first.
     """
 
@@ -44,6 +45,7 @@ class Job:
     snapshot: bool
     boundaries: tuple[tuple[str | int | float, str], ...] = ()
     of_parents: bool = False
+    reshaped: bool = False
     remove_load: str | None = None
     scope: str | None = None
 
@@ -188,7 +190,8 @@ class _Writer:
 
     def _is_the_same(self) -> bool:
         """Whether the slice holds the very rows that would replace it, so that nothing has to be written."""
-        if self._job.tables.changes or (self._plan.disposition == "merge" and self._plan.strategy == "scd2"):
+        job, history = self._job, self._plan.disposition == "merge" and self._plan.strategy == "scd2"
+        if job.tables.changes or job.reshaped or history:
             return False
         ours, theirs = "s._hash, s._id", "_restapi_row_hash, _restapi_id"
         if not self._job.keys.identity:  # then a row's id is of its load
@@ -347,6 +350,7 @@ class _Writer:
     def _pair_unchanged(self) -> None:
         """Pairs rows of the table with staged rows of the same content: both stay as they are."""
         living = f"SELECT s._ord, s._hash FROM {self._staged} WHERE NOT {self._gone()}"
+        living += " AND false" if self._job.reshaped else ""
         if self._job.keys.primary:
             query = (
                 f"SELECT min(v.rid) AS rid, s._ord FROM ({living}) s JOIN temp._victims v ON v.hash = s._hash "

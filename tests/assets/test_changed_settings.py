@@ -128,3 +128,23 @@ def test_another_spelling_or_nothing_to_go_on_from_is_no_other_path(
     api.route("/items", [{"id": 2000, "big": 2000}])
     other = "$.big" if case == "the same path" else "id"
     assert source(items(other, **settings)).load("items")["rows_inserted"] == 1
+
+
+SHAPES = [
+    ({}, {"nested": "json"}, "o", '{"x":1}'),
+    ({"nested": "json"}, {}, "o__x", 1),
+    ({"schema_contract": {"columns": "discard_value"}}, {}, "o__x", 1),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "column", "value"), SHAPES)
+def test_rows_that_come_again_fill_the_columns_of_the_new_settings(
+    source: Callable[..., Any], api: Any, before: Any, after: Any, column: str, value: Any
+) -> None:
+    thing = {"name": "things", "primary_key": "id", "write_disposition": "merge", "endpoint": "things"}
+    api.replies("/things", [{"id": 1}], [{"id": 1, "o": {"x": 1}}])
+    for settings in ({}, before, after):
+        house = source({**thing, **settings})
+        house.load("things")
+    assert house.query(f"SELECT {column} FROM tracker.things") == [(value,)]
+    assert house.load("things")["rows_updated"] == 0
