@@ -73,6 +73,10 @@ class ContractError(RowsError):
     """The rows break the resource's `schema_contract`."""
 
 
+class PartError(TableError):
+    """Only a part was fetched, and it would take the place of rows that stand."""
+
+
 class LockTimeout(TableError):
     """The database file stayed locked by another process for longer than `lock_timeout`."""
 

@@ -17,7 +17,7 @@ from dagster_restapi.assets.run_config import Parents
 from dagster_restapi.assets.state import Past, Standing, stand
 from dagster_restapi.config.columns import key_path
 from dagster_restapi.config.fingerprint import fingerprint
-from dagster_restapi.errors import ConfigError, ExtractError, OutOfMemory, RowsError
+from dagster_restapi.errors import ConfigError, ExtractError, OutOfMemory, PartError, RowsError
 from dagster_restapi.extract.fetch import Fetch
 from dagster_restapi.extract.incremental import fault_of_window
 from dagster_restapi.extract.parents import Frozen, ParentRow, read_parents
@@ -264,6 +264,9 @@ class Haul:
                 staging.more_room(error)
             except RowsError:
                 spool.keep_from_others()  # the API may have mended them by the next run
+                raise
+            except PartError:
+                spool.remove()  # what is missing in it is asked for by the next try
                 raise
 
     def _load_all(

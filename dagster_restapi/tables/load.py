@@ -16,7 +16,7 @@ import msgspec
 
 from dagster_restapi.config.columns import Path as KeyPath
 from dagster_restapi.config.columns import column_name, key_path
-from dagster_restapi.errors import LedgerConflict, OutOfMemory, TableError
+from dagster_restapi.errors import LedgerConflict, OutOfMemory, PartError, TableError
 from dagster_restapi.model import Column, Cursor, Fetched, LedgerRow, LoadResult, Slice, TablePlan
 from dagster_restapi.spool import Spool
 from dagster_restapi.tables import ledger
@@ -70,6 +70,7 @@ def load(
     Raises:
         LedgerConflict: Another load of this slice was committed since `expected` was read.
         ContractError: The rows break the plan's contract.
+        PartError: Only a part was fetched, and rows stand in the place that it would take.
         LockTimeout: The file stayed locked.
         TableError: Anything else; the tables are as they were.
     """
@@ -230,24 +231,39 @@ def _place(slice_: Slice) -> str:
     return slice_.asset if slice_.partition is None else f"{slice_.asset}, partition {slice_.partition}"
 
 
-def _check_whole(connection: duckdb.DuckDBPyConnection, space: Space, request: _Request) -> None:
+def _check_whole(
+    connection: duckdb.DuckDBPyConnection, space: Space, request: _Request, newest: LedgerRow | None
+) -> None:
     """A part of what there is never takes the place of all the rows, unless somebody asks for just that."""
     plan, slice_ = request.plan, request.slice_
     replaces = request.replace or plan.disposition == "replace"
     part = slice_.by_hand or not request.fetched.complete
-    if not (replaces and part) or slice_.full_refresh or not ledger.stands(connection, space, plan.table):
+    before = {ledger.parent_key_text(key) for key in newest.failed_parents} if newest else ()
+    # What failed in the newest load as well has no rows that could be lost.
+    failed = sum(ledger.parent_key_text(key) not in before for key in request.fetched.failed_parents)
+    if not (replaces and (part or failed)) or slice_.full_refresh:
+        return
+    if not ledger.stands(connection, space, plan.table):
         return
     table = space.table(plan.table)
     rows = _count(
         connection, table if slice_.partition is None else f"{table} WHERE {PARTITION} = {literal(slice_.partition)}"
     )
-    if rows:
-        raise TableError(
+    if not rows:
+        return
+    if part:
+        raise PartError(
             f"only a part was fetched, and it would take the place of {rows} rows",
             where=_place(slice_),
             hint="Run it without max_pages, start_value and end_value; "
             "or with `full_refresh: true`, if the part is to replace the rows all the same.",
         )
+    raise PartError(
+        f"the requests of {failed} parents failed, and what the others brought would take the place of {rows} rows",
+        where=_place(slice_),
+        hint="Run it again when they are answered (`on_error: fail` stops at the first that is not); "
+        "or with `full_refresh: true`, if the rows of these parents are to go.",
+    )
 
 
 def _write(
@@ -264,7 +280,7 @@ def _write(
     sequence = ledger.next_sequence(connection, space)
     partitioned = slice_.partition is not None
     if not anew:
-        _check_whole(connection, space, request)
+        _check_whole(connection, space, request, newest)
     open_contract = {plan.contract.tables, plan.contract.columns, plan.contract.data_type} == {"evolve"}
     empty_kept = not staged.rows[()] and not plan.allow_empty
     tables = evolve(

@@ -227,6 +227,20 @@ def test_children_that_fail_are_listed_and_tried_again_on_the_next_run(house: Ho
     assert house.query("SELECT n FROM s.children ORDER BY n") == [(1,), (2,), (3,)]
 
 
+def test_a_parent_that_fails_takes_no_rows_out_of_a_table_that_is_replaced(house: House) -> None:
+    children = {**CHILDREN, "write_disposition": "replace"}
+    house.api.route("/parents", lambda r: {"rows": [{"id": 1, "at": 1}, {"id": 2, "at": 1}]})
+    for number in (1, 2):
+        house.api.route(f"/parents/{number}/children", {"rows": [{"n": number}]})
+    house.load(PARENTS, children)
+    house.api.route("/parents/2/children", (500, {}))
+    assert "the requests of 1 parents failed" in house.failure(house.run(PARENTS, children))
+    assert house.query("SELECT n FROM s.children ORDER BY n") == [(1,), (2,)]
+    house.api.route("/parents/2/children", {"rows": [{"n": 3}]})
+    assert house.load(PARENTS, children)["parents"] == 2, "nothing of the refused part is left"
+    assert house.query("SELECT n FROM s.children ORDER BY n") == [(1,), (3,)]
+
+
 def test_children_whose_walk_was_cut_are_asked_again_though_their_parent_did_not_change(house: House) -> None:
     ignoring = {**CHILDREN["endpoint"], "response_actions": [{"status_code": 404, "action": "ignore"}]}
     child = {**CHILDREN, "endpoint": {**ignoring, "paginator": {"type": "cursor", "cursor_path": "next"}}}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dagster_restapi.config.table import ColumnHint
-from dagster_restapi.errors import TableError
+from dagster_restapi.errors import PartError, TableError
 from dagster_restapi.model import Cursor, TablePlan, Window
 
 APPEND = TablePlan(resource="t", table="t", cursor_path="at")
@@ -92,6 +92,31 @@ def test_an_empty_answer_keeps_the_table_unless_it_is_allowed(loads: Any) -> Non
     result = loads(allowed, [])
     assert loads.rows("t") == []
     assert (result.row_count_before, result.row_count) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("plan", "options"),
+    [
+        (REPLACE, {}),
+        (TablePlan(resource="t", table="t"), {"replace": True, "partition": "eu"}),
+        (MERGE, {"replace": True, "partition": "d", "window": Window(start="2024-01-01", end="2024-01-02")}),
+    ],
+)
+def test_rows_of_a_parent_that_failed_stay(loads: Any, plan: TablePlan, options: dict[str, Any]) -> None:
+    def failed(*parents: int) -> dict[str, Any]:
+        return {"fetched": {"failed_parents": tuple({"p": number} for number in parents)}, **options}
+
+    loads(plan, [{"id": 1, "l": [1]}, {"id": 2}], **failed(3))
+    loads(plan, [{"id": 1, "l": [1]}, {"id": 2, "v": 2}], **failed(3))
+    for rows in ([{"id": 1}], []):
+        with pytest.raises(PartError, match=r"requests of 1 parents failed.* place of 2 rows") as error:
+            loads(plan, rows, **failed(2, 3))
+        assert "on_error: fail" in str(error.value)
+        assert loads.rows("t", "id, v") == [(1, None), (2, 2)]
+        assert loads.rows("t__l", "value") == [(1,)]
+    loads(plan, [{"id": 1}], slice_={"full_refresh": True}, **failed(2, 3))
+    loads(plan, [{"id": 4}], **failed(2, 3))
+    assert loads.rows("t", "id") == [(4,)]
 
 
 def test_a_full_refresh_starts_with_fresh_types(loads: Any) -> None:
