@@ -77,9 +77,9 @@ class Poll:
         if newest_first and isinstance(endpoint.paginator, OffsetPaginator):
             endpoint = endpoint.model_copy(update={"paginator": endpoint.paginator.model_copy(update={"limit": 1})})
         retry, timeout = plan.client.retry, plan.client.timeout
-        brief = {"attempts": min(2, retry.attempts), "total": min(_SECONDS, retry.total)}
-        timeout = (_brief(timeout[0]), _brief(timeout[1])) if isinstance(timeout, tuple) else _brief(timeout)
-        client = plan.client.model_copy(update={"retry": retry.model_copy(update=brief), "timeout": timeout})
+        short = {"attempts": min(2, retry.attempts), "total": min(_SECONDS, retry.total)}
+        timeout = (_short(timeout[0]), _short(timeout[1])) if isinstance(timeout, tuple) else _short(timeout)
+        client = plan.client.model_copy(update={"retry": retry.model_copy(update=short), "timeout": timeout})
         self.plan, self._where = replace(plan, endpoint=endpoint, client=client), where
 
     def news(self, seen: Seen, at: Cursor | None) -> tuple[Seen, bool]:
@@ -174,13 +174,13 @@ class _ConditionalSession(Session):
         if not self._seen.etag:  # a server that knows both must look at If-None-Match alone (RFC 9110, 13.2.2)
             conditions = {"If-Modified-Since": self._seen.modified}
         headers = {**call.headers, **{name: value for name, value in conditions.items() if value}}
-        answer = self._brief(replace(call, headers=headers), options)
+        answer = self._told(replace(call, headers=headers), options)
         if answer is not None and answer.status == 304:
             raise _NotModified
         self._first = answer
         return answer
 
-    def _brief(self, call: Call, options: Mapping[str, Any]) -> Answer | None:
+    def _told(self, call: Call, options: Mapping[str, Any]) -> Answer | None:
         """Sends; an error that asks for a longer `timeout` than a tick has says what else to do."""
         try:
             return super().send(call, **options)
@@ -201,7 +201,7 @@ class _ConditionalSession(Session):
         return Seen(at, etag, modified, f"{'' if at is None else at}|{content}"[:300], page.next is None)
 
 
-def _brief(seconds: float) -> float:
+def _short(seconds: float) -> float:
     return min(seconds, _SECONDS)
 
 
