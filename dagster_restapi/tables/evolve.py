@@ -29,6 +29,7 @@ from dagster_restapi.tables.types import (
     inexact,
     loses_integers,
     plain,
+    same_digits,
     widen,
 )
 
@@ -440,8 +441,11 @@ class _Evolver:
         text = f"json_extract_string({value}, '$')" if stored == "JSON" else as_text(value, stored)
         known = exact(text, wanted)
         lost = f"{value} IS NOT NULL AND {known} IS NULL"
-        if stored.startswith("DECIMAL") and wanted == "DOUBLE":  # digits that were asked for
-            lost = f"{value} IS DISTINCT FROM TRY_CAST({known} AS {stored})"
+        # Of what comes, digits may go that no double and no time stamp has; of what is stored, none.
+        if wanted == "DOUBLE" and stored.startswith(("DECIMAL", "VARCHAR", "JSON")):
+            lost += f" OR NOT {same_digits(text, f'CAST({known} AS VARCHAR)')}"
+        if wanted.startswith("TIMESTAMP"):
+            lost += f" OR regexp_matches({text}, {literal(_NO_INSTANT)})"
         count = self._count(f"{self._space.table(table.name)} WHERE {lost}")
         if count:
             raise TableError(

@@ -198,14 +198,18 @@ def exact(text: str, wanted: str) -> str:
         return f"CASE WHEN regexp_full_match({text}, {literal(fits)}) THEN {cast} END"
     scale = int(wanted.partition(",")[2].removesuffix(")") or 0)
     short = f"regexp_full_match({text}, '-?\\d+(\\.\\d{{0,{scale}}})?')"  # told in a fifth of the time
-    same = f"{_digits(text)} = {_digits(f'CAST({cast} AS VARCHAR)')}"  # a number that was rounded has other digits
-    return f"CASE WHEN {short} THEN {cast} WHEN {same} THEN {cast} END"
+    return f"CASE WHEN {short} THEN {cast} WHEN {same_digits(text, f'CAST({cast} AS VARCHAR)')} THEN {cast} END"
 
 
 def moment(sql: str, wanted: str) -> str:
     """A TIMESTAMPTZ as the kind of time stamp that a hint asks for; NULL beyond the calendar."""
     zone = "" if wanted == "TIMESTAMPTZ" else " AT TIME ZONE 'UTC'"
     return f"CASE WHEN NOT ({beyond_calendar(sql)}) THEN ({sql}){zone} END"
+
+
+def same_digits(text: str, other: str) -> str:
+    """True for two texts of one number: what was rounded has other digits."""
+    return f"({_digits(text)} = {_digits(other)})"
 
 
 def _digits(text: str) -> str:
