@@ -23,9 +23,9 @@ from dagster_restapi.extract.incremental import fault_of_window
 from dagster_restapi.extract.parents import Frozen, ParentRow, read_parents
 from dagster_restapi.extract.walker import Walker
 from dagster_restapi.http.session import Session
-from dagster_restapi.model import Fetched, LedgerRow, LoadResult, Parent, Plan, Slice, TablePlan, Window
+from dagster_restapi.model import Fetched, JsonScalar, LedgerRow, LoadResult, Parent, Plan, Slice, TablePlan, Window
 from dagster_restapi.spool import Spool
-from dagster_restapi.tables.ledger import cursor_summary, read_back
+from dagster_restapi.tables.ledger import cursor_summary, parent_cursors, read_back
 from dagster_restapi.tables.load import check_layout, load, other_layout, root_exists
 from dagster_restapi.tables.parents import copy_parent_rows
 from dagster_restapi.tables.stage import Staged, Staging
@@ -170,7 +170,7 @@ class Haul:
         settings, parent = self._plan.incremental, self._plan.parent
         before = _notes_of(standing.newest).get("cursor_path")
         anew = standing.rebuild or self._by_window or self._replaces_all or self._other_parent(standing)
-        if settings is None or before is None or anew or not (standing.cursor or (parent and parent.stored)):
+        if settings is None or before is None or anew or not (standing.cursor or parent):
             return
         if key_path(settings.cursor_path) != key_path(before):
             raise ExtractError(
@@ -205,6 +205,7 @@ class Haul:
                 slice_,
                 spool,
                 stored_parents=self._copy_parents,
+                cursors=self._cursors_by_parent,
                 since=self._since(slice_),
                 tell=say,
                 stop=self._stop,
@@ -336,8 +337,6 @@ class Haul:
         newest = standing.newest
         other = self._other_parent(standing)
         since = newest.parent_load_id if newest and self._only_changed(standing) and not other else None
-        goes_on = not (standing.rebuild or self._replaces_all or self._by_window or other)
-        cursors = goes_on and self._plan.incremental is not None
         if other:
             self._step.say(f"{self._plan.name}: its parent has changed, all rows of {parent.resource} are due")
         target, plan = self._parent_table(parent)
@@ -350,10 +349,27 @@ class Haul:
             partition=self._partition_of_parent,
             newer_than=since,
             also=newest.failed_parents if newest and since else (),
-            cursors_of=self._step.asset if cursors else None,
+            cursors_of=self._step.asset if self._goes_on_by_parent else None,
             cursors_partition=self._first.key,
         )
-        return Frozen(rows.keys, rows.skipped_null, rows.newest_load_id, since, whole=since is None, cursors=cursors)
+        whole, cursors = since is None, self._goes_on_by_parent
+        return Frozen(rows.keys, rows.skipped_null, rows.newest_load_id, since, whole=whole, cursors=cursors)
+
+    @property
+    def _goes_on_by_parent(self) -> bool:
+        """Whether each parent's rows are asked for from a cursor of its own on."""
+        standing = self._standings[self._first.key]
+        anew = standing.rebuild or self._replaces_all or self._by_window or self._other_parent(standing)
+        return self._plan.incremental is not None and not anew
+
+    def _cursors_by_parent(self) -> Mapping[str, JsonScalar]:
+        """How far the tables are for each parent, by its key as JSON."""
+        target = self._step.target
+        if not self._goes_on_by_parent or not target.exists:
+            return {}
+        with target.read() as connection:
+            kept = parent_cursors(connection, target.space(connection), self._step.asset, self._first.key)
+        return {key: value for key, (value, _) in kept.items()}
 
     def _other_parent(self, standing: Standing) -> bool:
         """Whether the newest load asked for rows of another parent, or by other keys: its marks say nothing of these.

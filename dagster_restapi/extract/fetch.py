@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from dagster_restapi.spool import Spool, without_hash
 if TYPE_CHECKING:
     from dagster_restapi.extract.walker import Walker
     from dagster_restapi.http.walk import Page, Walk
-    from dagster_restapi.model import Parent, Plan, Slice
+    from dagster_restapi.model import JsonScalar, Parent, Plan, Slice
     from dagster_restapi.spool import Writer
 
 CURSORS_FILE = "cursors.ndjson"
@@ -60,6 +60,7 @@ class Fetch:
         spool: Open; what an earlier try left in it is not asked again.
         stored_parents: Copies the rows of a parent that has a table into the given file; gives the parent's newest
             load with the counts.
+        cursors: How far the child of a parent without a table is loaded, by the parent's key as JSON with sorted keys.
         since: Where the slice goes on, in words for the log.
         tell: Takes lines for the run's log.
         stop: Set from outside, it ends every thread at its next page; the spool keeps what is committed.
@@ -74,13 +75,14 @@ class Fetch:
         spool: Spool,
         *,
         stored_parents: Callable[[Parent, Path], Frozen] | None = None,
+        cursors: Callable[[], Mapping[str, JsonScalar]] = dict,
         since: str = "",
         tell: Callable[[str], None] = _log.info,
         stop: threading.Event | None = None,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         self._walker, self._plan, self._slice, self._spool = walker, plan, slice_, spool
-        self._stored_parents, self._tell = stored_parents, tell
+        self._stored_parents, self._cursors, self._tell = stored_parents, cursors, tell
         self._decimals = Decimals(plan)
         self._stop, self._meanwhile = stop or threading.Event(), meanwhile
         self._progress = Progress(plan.name, tell, since)
@@ -259,7 +261,8 @@ class Fetch:
             fetched = Fetch(
                 self._walker, plan, slice_, spool, stored_parents=stored, tell=self._tell, stop=self._stop
             ).run()
-            frozen = freeze_parents(map(without_hash, spool.records()), parent, path, f"resource {parent.resource}")
+            records, where = map(without_hash, spool.records()), f"resource {parent.resource}"
+            frozen = freeze_parents(records, parent, path, where, self._cursors())
             spool.remove()
         told = [f"{parent.resource}: {warning}" for warning in fetched.warnings]
         return replace(frozen, complete=fetched.complete and not fetched.failed_parents, warnings=tuple(told))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import md5
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,11 @@ from dagster_restapi.config.jsonpath import MISSING, first
 from dagster_restapi.errors import ExtractError
 
 if TYPE_CHECKING:
-    from dagster_restapi.model import Parent
+    from dagster_restapi.model import JsonScalar, Parent
 
 FILE = "parents.ndjson"
+
+_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +78,20 @@ class Frozen:
     warnings: tuple[str, ...] = ()
 
 
-def freeze_parents(records: Iterable[Mapping[str, Any]], parent: Parent, path: Path, where: str) -> Frozen:
+def freeze_parents(
+    records: Iterable[Mapping[str, Any]], parent: Parent, path: Path, where: str, cursors: Mapping[str, JsonScalar]
+) -> Frozen:
     """Writes the parent's rows that are not in a table: one line per distinct key, in order of appearance.
+
+    Args:
+        cursors: How far the child is loaded, by key.
 
     Raises:
         ExtractError: A row lacks a field that `include_from_parent` or a placeholder names.
     """
-    return freeze_rows(parent_rows(records, parent, where), path)
+    rows = parent_rows(records, parent, where)
+    placed = (row and replace(row, cursor=cursors.get(_sorted(row.key).decode())) for row in rows)
+    return replace(freeze_rows(placed if cursors else rows, path), cursors=bool(cursors))
 
 
 def freeze_rows(rows: Iterable[ParentRow | None], path: Path) -> Frozen:

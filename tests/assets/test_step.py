@@ -532,3 +532,22 @@ def test_a_decimal_hint_changes_its_own_column_alone(source: Callable[..., Any],
     assert values("hinted") == values("plain")
     assert house.query("SELECT CAST(price AS VARCHAR) FROM tracker.hinted") == [("0.10000000000000001000",)]
     assert house.query("SELECT price FROM tracker.plain") == [(0.1,)]
+
+
+def test_a_child_goes_on_for_each_row_of_a_parent_that_has_no_table(source: Callable[..., Any], api: Any) -> None:
+    api.route("/parents", [{"id": 1}, {"id": 2}])
+    api.replies("/parents/1", [{"u": 1}, {"u": 2}], [{"u": 1}, {"u": 2}], [{"u": 1}, {"u": 2}, {"u": 3}])
+    api.route("/parents/2", [{"u": 5}])
+    house = source(
+        {"name": "parents", "selected": False},
+        {
+            "name": "children",
+            "write_disposition": "append",
+            "endpoint": {"path": "parents/{resources.parents.id}", "incremental": {"cursor_path": "u"}},
+        },
+    )
+    for _ in range(3):
+        house.load("children")
+    assert house.query("SELECT u FROM tracker.children ORDER BY 1") == [(1,), (2,), (3,), (5,)]
+    house.load("children", full_refresh=True)
+    assert house.query("SELECT u FROM tracker.children ORDER BY 1") == [(1,), (2,), (3,), (5,)]

@@ -323,7 +323,7 @@ def test_a_walk_that_was_cut_moves_its_parents_cursor_nowhere(api: Any, fetch: A
 
 def frozen_parents(count: int, *, since: str | None) -> Any:
     def copy(parent: Parent, path: Path) -> Frozen:
-        frozen = freeze_parents([{"id": number} for number in range(count)], parent, path, "parents")
+        frozen = freeze_parents([{"id": number} for number in range(count)], parent, path, "parents", {})
         return replace(frozen, load_id="newest", since=since)
 
     return copy
