@@ -47,6 +47,11 @@ class TablePlan:
     valid_from: str = "_restapi_valid_from"  # scd2
     valid_to: str = "_restapi_valid_to"
 
+    @property
+    def exact(self) -> bool:
+        """Whether a column's numbers are wanted digit by digit."""
+        return any(hint.exact for hint in self.hints.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
@@ -196,6 +201,11 @@ class LedgerRow:
     wipe: str | None = None  # of the slice: a wipe that the ledger does not know asks for a rebuild
     data_version: str = ""  # the newest load of this slice, up to this one, that changed a row
     layout: str | None = None  # of the slice
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """What the load noted of the settings that it was made under."""
+        return self.tell.get("notes") or {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

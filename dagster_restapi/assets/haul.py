@@ -23,7 +23,7 @@ from dagster_restapi.extract.incremental import fault_of_window
 from dagster_restapi.extract.parents import Frozen, ParentRow, read_parents
 from dagster_restapi.extract.walker import Walker
 from dagster_restapi.http.session import Session
-from dagster_restapi.model import Fetched, JsonScalar, LedgerRow, LoadResult, Parent, Plan, Slice, TablePlan, Window
+from dagster_restapi.model import Fetched, JsonScalar, LoadResult, Parent, Plan, Slice, TablePlan, Window
 from dagster_restapi.spool import Spool
 from dagster_restapi.tables.ledger import cursor_summary, parent_cursors, read_back
 from dagster_restapi.tables.load import check_layout, load, other_layout, root_exists
@@ -168,9 +168,8 @@ class Haul:
         A load of a version that did not note the path is taken for one of the same.
         """
         settings, parent = self._plan.incremental, self._plan.parent
-        before = _notes_of(standing.newest).get("cursor_path")
-        anew = standing.rebuild or self._by_window or self._replaces_all or self._other_parent(standing)
-        if settings is None or before is None or anew or not (standing.cursor or parent):
+        before = standing.notes.get("cursor_path")
+        if settings is None or before is None or self._begins_anew(standing) or not (standing.cursor or parent):
             return
         if key_path(settings.cursor_path) != key_path(before):
             raise ExtractError(
@@ -228,7 +227,7 @@ class Haul:
         if newest is None or last is None or self._by_window or not plain or not fetched.complete or slice_.by_hand:
             return None
         replaces = standing.rebuild or self._replaces_all or self._repeated(standing) is not None
-        same = _notes_of(newest) == self._notes(standing) and not other_layout(slice_, last)
+        same = newest.notes == self._notes(standing) and not other_layout(slice_, last)
         if replaces or not same or not brings_nothing(spool, fetched, newest):
             return None
         return Loaded(self._first, standing, fetched, as_it_stands(fetched, newest, last), stands=True)
@@ -240,7 +239,7 @@ class Haul:
         """
         path = self._plan.incremental.cursor_path if self._plan.incremental else None
         if path is None and not standing.rebuild:  # an older cursor stays beside the rows, for who asks by it again
-            path = _notes_of(standing.newest).get("cursor_path")
+            path = standing.notes.get("cursor_path")
         return {
             "settings": fingerprint(self._plan.fingerprint, self._plan.preview),
             "tables": fingerprint(self._plan.table),
@@ -358,9 +357,11 @@ class Haul:
     @property
     def _goes_on_by_parent(self) -> bool:
         """Whether each parent's rows are asked for from a cursor of its own on."""
-        standing = self._standings[self._first.key]
-        anew = standing.rebuild or self._replaces_all or self._by_window or self._other_parent(standing)
-        return self._plan.incremental is not None and not anew
+        return self._plan.incremental is not None and not self._begins_anew(self._standings[self._first.key])
+
+    def _begins_anew(self, standing: Standing) -> bool:
+        """Whether a load goes on from no cursor that stands there."""
+        return standing.rebuild or self._replaces_all or self._by_window or self._other_parent(standing)
 
     def _cursors_by_parent(self) -> Mapping[str, JsonScalar]:
         """How far the tables are for each parent, by its key as JSON."""
@@ -377,7 +378,7 @@ class Haul:
         A load of a version that did not note its parent is taken for one of the same.
         """
         mine = self._keys_of_parent
-        return _notes_of(standing.newest).get("parent", mine) != mine
+        return standing.notes.get("parent", mine) != mine
 
     def _parent_table(self, parent: Parent) -> tuple[Target, TablePlan]:
         table, plan = self._step.parents[parent.resource], self._step.plans[parent.resource].table
@@ -411,8 +412,3 @@ class Haul:
             partition=self._partition_of_parent,
         )
         return read_parents(path)
-
-
-def _notes_of(load: LedgerRow | None) -> Mapping[str, str]:
-    """What a load noted of the settings that it was made under."""
-    return (load.tell.get("notes") or {}) if load else {}

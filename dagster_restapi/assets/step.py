@@ -124,7 +124,7 @@ class Step:
     def _load(self, parts: list[Part]) -> Iterator[Loaded]:
         past = self._past(parts)
         stop = threading.Event()
-        with Session(self.plan.client, stop=stop, exact_decimals=_wants_decimals(self.plan)) as session:
+        with Session(self.plan.client, stop=stop, exact_decimals=self.plan.table.exact) as session:
             for hauled in self._hauls(parts):
                 if len(parts) > 1:
                     self.say(f"{self.plan.name}: {_span(hauled)} of {len(parts)} partitions")
@@ -208,7 +208,3 @@ class Step:
 
 def _span(parts: Sequence[Part]) -> str:
     return f"partition {parts[0].key}" if len(parts) == 1 else f"partitions {parts[0].key} to {parts[-1].key}"
-
-
-def _wants_decimals(plan: Plan) -> bool:
-    return any(hint.exact for hint in plan.table.hints.values())

@@ -26,8 +26,7 @@ class Decimals:
     def __init__(self, plan: Plan) -> None:
         self._hints = Hints(plan.table)
         self._kept: dict[Path, bool] = {}
-        hinted = any(hint.exact for hint in plan.table.hints.values())
-        self._needed = hinted or bool(plan.steps) or plan.endpoint is None
+        self._needed = plan.table.exact or bool(plan.steps) or plan.endpoint is None
 
     def settled(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The records as they go into the spool; the given ones are not changed."""

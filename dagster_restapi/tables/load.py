@@ -329,7 +329,7 @@ def _job(
     newest: LedgerRow | None,
 ) -> Job:
     slice_ = request.slice_
-    before = (newest.tell.get("notes") or {}).get("tables") if newest else None
+    before = newest.notes.get("tables") if newest else None
     boundaries: list[tuple[str | int | float, str]] = []
     if request.cursor and not slice_.by_hand:
         boundaries.append((request.cursor.value, request.cursor.kind))
