@@ -10,11 +10,11 @@ import signal
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 from model.errand import Errand, Outcome, Process, home_of, perform
@@ -28,6 +28,7 @@ from model.world import EPOCH, Row, Sent, World, spelled
 from dagster_restapi.errors import ConfigError
 
 State = Mapping[str, Asset]
+_T = TypeVar("_T")
 _BUSY = ("LedgerConflict", "SpoolError", "LockTimeout")
 
 
@@ -501,8 +502,8 @@ class Judge:
             found = [after for state in states for after in self._after_load(state, entry, passed)]
             if not found:
                 raise self._fault("a load that must not be")
-            states = found
-            passed += found
+            states = _distinct(found)
+            passed += [state for state in states if state["items"] is not passed[-1]["items"]]
         self._check_silent(states, new)
         player.state = dict(self._fitting(states, now))
         self._take_over(now, new)
@@ -514,16 +515,14 @@ class Judge:
         sequences = [entry.sequence for entry in now]
         if len(set(sequences)) < len(sequences):
             raise Wrong("two loads have one number")
-        last = max((entry.sequence for entry in before), default=0)
-        if new and new[0].sequence <= last and len(now) > len(before):
+        left = {entry.load for entry in now}
+        last = max((entry.sequence for entry in before if entry.load in left), default=0)
+        if new and new[0].sequence <= last:
             raise Wrong("the number of a load does not grow")
         runs = {attempt.errand.run_id for attempt, _ in self.done}
         for entry in new:
             if entry.run not in runs:
                 raise Wrong("a load of a run that is over", entry.asset)
-            told = entry.told
-            if told["row_count"] - told["row_count_before"] != told["rows_inserted"] - told["rows_deleted"]:
-                raise Wrong("the counts of a load contradict each other", f"{entry.asset} {told}")
         per_run = [(entry.run, entry.asset, entry.part) for entry in new]
         if len(set(per_run)) < len(per_run):
             raise Wrong("one run loaded a slice twice")
@@ -532,6 +531,7 @@ class Judge:
     def _after_load(self, state: State, entry: Entry, passed: Sequence[State]) -> Iterator[State]:
         attempt = next(one for one, _ in self.done if one.errand.run_id == entry.run)
         self.settled.add((attempt.label, entry.asset, entry.part))
+        told = entry.told
         for load in self._loads(state, attempt, entry.asset, entry.part, entry.load, passed):
             try:
                 after = self._with_load(state, attempt, load, entry)
@@ -546,6 +546,10 @@ class Judge:
                         f"{len(after[entry.asset].rows)} ({attempt.step!r}); there were {len(state[entry.asset].rows)}",
                     )
                 )
+                continue
+            if told["row_count"] - told["row_count_before"] != told["rows_inserted"] - told["rows_deleted"]:
+                counts = {name: told[name] for name in told if name.startswith("row")}
+                self.faults.append(Wrong("the counts of a load contradict each other", f"{entry.asset} {counts}"))
                 continue
             yield after
 
@@ -617,23 +621,30 @@ class Judge:
     ) -> Iterator[Load]:
         """The loads that this one may be: fetched by this attempt alone, or gone on with."""
         own = (attempt.label,)
-        options: list[tuple[tuple[str, ...], Pending | None]] = [(own, None)]
+        options: list[tuple[tuple[str, ...], Pending | None, bool]] = [(own, None, True)]
         for pending in reversed(self.player.pending):
-            if self._may_resume(attempt, asset, pending, state):
-                options.append(((*pending.labels, *own), pending))
-        for labels, pending in options:
-            frozen = [parents_of(self.player, one, part) for one in reversed(passed)]
+            if pending.asset == asset and pending.parts == self._parts_of(attempt, asset):
+                allowed = self._may_resume(attempt, asset, pending, state)
+                options.append(((*pending.labels, *own), pending, allowed))
+        for labels, pending, allowed in sorted(options, key=lambda option: not option[2]):
+            frozen = _distinct(parents_of(self.player, one, part) for one in reversed(passed))
             if pending is not None:
                 frozen.insert(0, (dict(pending.parents), dict(pending.titles)))
             for parents, titles in frozen if asset == "notes" else frozen[:1]:
                 try:
-                    yield self._load(state, attempt, asset, part, id_, labels, parents, titles)
+                    load = self._load(state, attempt, asset, part, id_, labels, parents, titles)
                 except Wrong as fault:
                     self.faults.append(fault)
+                    continue
+                if allowed:
+                    yield load
+                elif load.resumed:  # nothing that is allowed has fitted, or this would not matter any more
+                    kind = f"a run went on with what it must not go on with ({_named(attempt, asset)})"
+                    self.faults.insert(0, Wrong(kind, f"{asset} {part}: {labels} ({attempt.step!r})"))
 
     def _may_resume(self, attempt: Attempt, asset: str, pending: Pending, state: State) -> bool:
         player, settings = self.player, attempt.settings
-        if (pending.asset, pending.parts) != (asset, attempt.parts if settings.keys(asset) != (None,) else ()):
+        if (pending.asset, pending.parts) != (asset, self._parts_of(attempt, asset)):
             return False
         if pending.made_of != self._made_of(attempt, asset) or pending.wipes != player.wipes.get(asset, 0):
             return False
@@ -643,6 +654,9 @@ class Judge:
         free = not table.incremental and not pending.parts and settings.paging not in ("page", "offset")
         same = all(state[asset].slice(part).newest == load for part, load in pending.newest.items())
         return free and same and not pending.refused
+
+    def _parts_of(self, attempt: Attempt, asset: str) -> tuple[str, ...]:
+        return attempt.parts if attempt.settings.keys(asset) != (None,) else ()
 
     def _made_of(self, attempt: Attempt, asset: str) -> str:
         config = json.dumps(attempt.errand.run_config.get(asset), sort_keys=True)
@@ -953,8 +967,8 @@ class Judge:
             raise Wrong("an event tells of other owed parents", f"{sorted(told, key=str)} instead of {owed}")
 
     def _keep_pending(self, attempt: Attempt, outcome: Outcome, asset: str, new: Sequence[Entry]) -> None:
-        player, settings = self.player, attempt.settings
-        parts = attempt.parts if settings.keys(asset) != (None,) else ()
+        player = self.player
+        parts = self._parts_of(attempt, asset)
         slices = self._slices(attempt, asset)
         loaded = {entry.part for entry in new if entry.run == attempt.errand.run_id and entry.asset == asset}
         mine = [
@@ -985,6 +999,15 @@ class Judge:
                 titles=earlier.titles if earlier else titles,
             )
         )
+
+
+def _distinct(found: Iterable[_T]) -> list[_T]:
+    """Each of several equal ones once."""
+    kept: list[_T] = []
+    for one in found:
+        if one not in kept:
+            kept.append(one)
+    return kept
 
 
 def _named(attempt: Attempt, asset: str) -> str:

@@ -187,7 +187,8 @@ def draw(chance: random.Random) -> Settings:
         cut = chance.choice(((True, True), (True, False), (False, True)))
         items, notes = replace(items, cut=cut[0]), replace(notes, cut=cut[1])
         if not stored:
-            items = replace(items, cut=False)
+            # Whether such a parent is asked for the child's window or for everything, no document says.
+            items = replace(items, cut=False, incremental=items.incremental and partitions != "daily")
             notes = replace(notes, cut=True)
     return Settings(
         items=items,
