@@ -8,6 +8,8 @@ DUCKDB_LTS := 1.4.5
 PORT ?= 3000
 PYTEST_ARGS ?=
 KILLS ?= 200
+SEEDS ?= 200
+MODEL_ARGS ?=
 SEED ?= 1
 GB ?= 5
 MEMORY ?= 512MB
@@ -22,7 +24,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV DAGSTER_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui ui-test dg-test test test-duckdb-lts kill big-spool bench differential lint format types check lock clean
+.PHONY: help demo ui ui-test dg-test test test-duckdb-lts kill model big-spool bench differential lint format types check lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -49,6 +51,9 @@ test-duckdb-lts: $(VENV)/duckdb-$(DUCKDB_LTS)/.installed ## Run the tests of the
 
 kill: $(VENV)/.development ## Kill real runs at random and at every named instant, and compare all rows (KILLS=200 SEED=1)
 	@PYTHONPATH=tests $(RUN) kill --kills $(KILLS) --seed $(SEED)
+
+model: $(VENV)/.development ## Play random sequences of runs against a model of the tables (SEEDS=200 SEED=1 MODEL_ARGS="--jobs 2 --keep-going")
+	@PYTHONPATH=tests $(RUN) model --sequences $(SEEDS) --seed $(SEED) $(MODEL_ARGS)
 
 big-spool: $(VENV)/.runtime ## Load a spool much larger than DuckDB's memory limit (GB=5 MEMORY=512MB)
 	@$(RUN) benchmarks.big_spool --gb $(GB) --memory $(MEMORY)

@@ -10,6 +10,7 @@ import signal
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -105,7 +106,6 @@ class Player:
     pending: list[Pending] = field(default_factory=list)
     told: set[str] = field(default_factory=set)  # loads of which an event of the home tells
     homes: set[str] = field(default_factory=set)  # runs of the home
-    wiped: set[str] = field(default_factory=set)
     wipes: dict[str, int] = field(default_factory=dict)
     failed: Attempt | None = None  # the newest run that may be executed again
     excused: set[tuple[str, str | None, int, int]] = field(default_factory=set)
@@ -164,7 +164,7 @@ class Player:
         if self.home.get_asset_records([key]):
             self.home.wipe_assets([key])
             time.sleep(0.002)
-            self.wiped.add(step.asset)
+            self.state[step.asset] = replace(self.state[step.asset], wiped=True)
             self.wipes[step.asset] = self.wipes.get(step.asset, 0) + 1
 
     def _alter(self, step: Step) -> None:
@@ -363,11 +363,14 @@ class Player:
     def _check_truth(self, asset: str, part: str | None) -> None:
         table, held_ = self.settings.table(asset), self.state[asset].rows
         mine = [row for row in held_ if row.part == part and row.open]
-        for row, included in self._truth(asset, part):
+        truth = [(row, held(row, "", part, included), included) for row, included in self._truth(asset, part)]
+        twins = Counter(want.key for _, want, _ in truth)
+        for row, want, included in truth:
             if (asset, part, row.uid, row.born) in self.excused:
                 continue
-            want = held(row, "", part, included)
-            if table.write == "insert-only":
+            if table.merges and twins[want.key] > 1:  # one of them is enough: the last one that came
+                there = any(one.key == want.key for one in mine)
+            elif table.write == "insert-only":
                 there = any(one.key == want.key for one in (held_ if self.settings.windows(asset) else mine))
             elif row.at is None and self.settings.windows(asset):
                 there = any(one.base == want.base for one in held_)
@@ -443,9 +446,7 @@ def ask_of(settings: Settings, asset: str, part: str | None, step: Step) -> Ask:
     )
 
 
-def parents_of(
-    player: Player, state: State, part: str | None
-) -> tuple[dict[Key, tuple[str, ...]], dict[Key, str]]:
+def parents_of(player: Player, state: State, part: str | None) -> tuple[dict[Key, tuple[str, ...]], dict[Key, str]]:
     """The rows of the stored parent that a child reads: contents and titles by key, in the order of the table."""
     settings = player.settings
     if not settings.stored:
@@ -570,7 +571,7 @@ class Judge:
             self._note_cursors(slice_, load, table.write == "replace")
         slices = {} if load.drops else dict(asset.slices)
         slices[load.part] = after
-        return {**state, load.asset: replace(asset, rows=rows, slices=slices)}
+        return {**state, load.asset: replace(asset, rows=rows, slices=slices, wiped=asset.wiped and attempt.elsewhere)}
 
     def _check_shape(self, attempt: Attempt, slice_: Slice, asset: Asset, load: Load, table: Any) -> None:
         """Append: what is there in another shape cannot be known again, and must not come a second time."""
@@ -677,9 +678,11 @@ class Judge:
         table, slice_ = settings.table(asset), state[asset].slice(part)
         answers = [sent for sent in self.player.world.log if sent.label in labels]
         self._check_tenant(attempt, asset, answers)
-        ask = ask_of(settings, asset, part, step if len(attempt.errand.assets) == 1 else replace(step, bounds=(None, None)))
+        ask = ask_of(
+            settings, asset, part, step if len(attempt.errand.assets) == 1 else replace(step, bounds=(None, None))
+        )
         mine = by_parent(sent for sent in answers if ask.is_answered_by(sent))
-        wiped = asset in self.player.wiped and not attempt.elsewhere
+        wiped = state[asset].wiped and not attempt.elsewhere
         anew = step.full_refresh or (wiped and not settings.windows(asset)) or not slice_.newest
         by_hand = ask.incremental and not ask.window and step.bounds != (None, None) and len(attempt.errand.assets) == 1
         walks: dict[Key | None, Walk] = {}
@@ -708,7 +711,11 @@ class Judge:
             order = {key: place for place, key in enumerate(parents)}
             walks = dict(sorted(walks.items(), key=lambda item: order.get(item[0], -1)))
         self._check_walks(attempt, asset, ask, walks, mine, slice_, anew, by_hand)
-        if table.incremental and table.missing == "raise" and any(row.at is None for w in walks.values() for row in w.rows):
+        if (
+            table.incremental
+            and table.missing == "raise"
+            and any(row.at is None for w in walks.values() for row in w.rows)
+        ):
             raise Wrong("a record without a cursor value was taken", asset)
         load = Load(
             id=id_,
@@ -765,7 +772,8 @@ class Judge:
         for key, walk in walks.items():
             if walk.state == "broken" and (asset == "items" or settings.on_error == "fail"):
                 raise Wrong(
-                    f"green without all pages ({_named(attempt, asset)})", f"{asset} {ask.part} {key} ({attempt.step!r})"
+                    f"green without all pages ({_named(attempt, asset)})",
+                    f"{asset} {ask.part} {key} ({attempt.step!r})",
                 )
             if by_hand or ask.window or not table.incremental:
                 continue
@@ -841,11 +849,11 @@ class Judge:
             "PartError": failing or step.max_pages is not None or step.bounds != (None, None),
             "ExtractError": (inherits and without) or "has no table yet" in text or "no table" in text,
             "ConfigError": step.bounds != (None, None),
-            "TableError": ("append" in table.write and reshaped) 
+            "TableError": ("append" in table.write and reshaped)
             or "does not exist yet" in text
             or "has no partitions" in text
             or ("has no column for" in text and not self.player.parents_came),
-            **{name: attempt.overlaps for name in _BUSY},
+            **dict.fromkeys(_BUSY, attempt.overlaps),
         }
         if not any(reasons.get(name, False) for name in names) and not (reshaped and table.write == "append"):
             own = next((name for name in names if name in reasons), names[-1] if names else "?")
@@ -921,12 +929,6 @@ class Judge:
                 player.failed = attempt
             for asset in attempt.errand.assets:
                 self._keep_pending(attempt, outcome, asset, new)
-        for entry in new:
-            attempt = next(one for one, _ in self.done if one.errand.run_id == entry.run)
-            if not attempt.elsewhere and not attempt.settings.windows(entry.asset):
-                player.wiped.discard(entry.asset)
-            elif not attempt.elsewhere and attempt.settings.windows(entry.asset):
-                player.wiped.discard(entry.asset)
         player.seen = now
         player.parents_came = player.parents_came or bool(now.rows.get("items"))
 
@@ -1042,7 +1044,10 @@ def load_kind(load: Load) -> str:
 
 
 def _shown(rows: Mapping[Any, int]) -> str:
-    texts = [f"{count} x {part} {content[:160]} {'' if is_open else 'closed'}" for (part, content, is_open), count in rows.items()]
+    texts = [
+        f"{count} x {part} {content[:160]} {'' if is_open else 'closed'}"
+        for (part, content, is_open), count in rows.items()
+    ]
     return f"[{'; '.join(texts[:3])}{' …' if len(texts) > 3 else ''}]"
 
 
@@ -1079,5 +1084,3 @@ def play(sequence: Play, bend: Any = None, *, verbose: bool = False) -> Player:
         if player is not None:
             player.close()
         shutil.rmtree(folder, ignore_errors=True)
-
-

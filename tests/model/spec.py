@@ -1,6 +1,6 @@
 """The specification as a program: what the tables must hold after a load, written from docs/architecture.md alone.
 
-It knows nothing of requests made ready, spools or SQL: only what the API has sent, what was there before, and the rules.
+It knows nothing of spools or SQL: only what the API has sent, what was there before, and the rules.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class Asset:
 
     rows: tuple[Held, ...] = ()
     slices: Mapping[str | None, Slice] = field(default_factory=dict)
-    columns_of_history: bool = False
+    wiped: bool = False  # since the newest load that knows of it
 
     def slice(self, part: str | None) -> Slice:
         return self.slices.get(part, Slice())
@@ -229,9 +229,7 @@ def _append(table: Table, slice_: Slice, mine: tuple[Held, ...], brought: list[H
     return there + new
 
 
-def _history(
-    table: Table, reach: tuple[Held, ...], brought: list[Held], load: Load, *, replaces: bool
-) -> list[Held]:
+def _history(table: Table, reach: tuple[Held, ...], brought: list[Held], load: Load, *, replaces: bool) -> list[Held]:
     everything = load.plain and load.whole and not load.failed and not load.max_pages
     snapshot = everything and (replaces or not table.incremental)
     if load.part is None and not brought and not table.allow_empty:
