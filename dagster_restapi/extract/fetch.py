@@ -226,11 +226,11 @@ class Fetch:
         if "parents" not in self._spool.notes:
             self._freeze(parent, path)
         keys = self._progress.expected_walks = self._spool.notes["parents"]["keys"]
-        if keys and len(self._failed()) == keys:
+        if self._all_failed(keys):
             self._spool.discard(0)  # the last attempt ended by this: it asks nobody, and would call it a success
         self._run_all(self._family, self._families(path), self._plan.concurrency)
-        if self._first_failure and len(self._failed()) == keys:
-            raise self._first_failure  # all of them: that is no matter of single parents
+        if self._first_failure and self._all_failed(keys):
+            raise self._first_failure
         self._write_cursors()
 
     def _freeze(self, parent: Parent, path: Path) -> None:
@@ -314,6 +314,7 @@ class Fetch:
             writer.rollback()
             facts = Facts.parse(before)
             facts.failed.append(row.key)
+            facts.owed += [row.key] if owed else []
         else:
             whole = facts.cuts == cuts
             if facts.furthest is not None and whole:
@@ -323,6 +324,14 @@ class Fetch:
         facts.furthest, facts.walk_pages = None, 0
         facts.walks += 1
         return facts
+
+    def _all_failed(self, keys: int) -> bool:
+        """Whether no parent that was asked has answered: that is no matter of single parents.
+
+        Where only those are asked that failed before, and fail once more, it still may be.
+        """
+        known = sum(len(unit.facts.get("owed", ())) for unit in self._spool.units.values())
+        return 0 < keys == len(self._failed()) > known
 
     def _failed(self) -> list[dict[str, Any]]:
         return [key for _, unit in sorted(self._spool.units.items()) for key in unit.facts.get("failed", ())]
