@@ -128,6 +128,7 @@ class Haul:
             self._step.asset,
             [(part.key, before.get(part.key)) for part in self._parts],
             self._plan.fingerprint,
+            self._plan.table.request_fields,
             self._step.layout,
             self._past.wipe,
             config.start_value,
@@ -244,6 +245,11 @@ class Haul:
             "settings": fingerprint(self._plan.fingerprint, self._plan.preview),
             "tables": fingerprint(self._plan.table),
             "parent": self._keys_of_parent,
+            **(
+                {"request_fields": ", ".join(self._plan.table.request_fields)}
+                if self._plan.table.request_fields
+                else {}
+            ),
             **({"cursor_path": path} if path else {}),
         }
 
@@ -347,7 +353,7 @@ class Haul:
             destination=path,
             partition=self._partition_of_parent,
             newer_than=since,
-            also=newest.failed_parents if newest and since else (),
+            also=newest.failed_parents if newest and not other else (),
             cursors_of=self._step.asset if self._goes_on_by_parent else None,
             cursors_partition=self._first.key,
         )

@@ -22,6 +22,7 @@ from dagster_restapi.spool import Spool
 from dagster_restapi.tables import ledger
 from dagster_restapi.tables.evolve import PARTITION, Evolved, evolve
 from dagster_restapi.tables.keys import primary_key
+from dagster_restapi.tables.spelling import Respelled
 from dagster_restapi.tables.sql import Space, literal
 from dagster_restapi.tables.stage import Staged, Staging, is_out_of_memory, parents_have_cursors
 from dagster_restapi.tables.standing import hashes_at
@@ -238,7 +239,9 @@ def _check_whole(
     plan, slice_ = request.plan, request.slice_
     replaces = request.replace or plan.disposition == "replace"
     part = slice_.by_hand or not request.fetched.complete
-    before = {ledger.parent_key_text(key) for key in newest.failed_parents} if newest else ()
+    before = {ledger.parent_key_text(key) for key in newest.failed_parents} if newest else set()
+    respelled = Respelled.read(request.spool.directory).failed
+    before |= {key for old in before for key in respelled.get(old, ())}
     # What failed in the newest load as well has no rows that could be lost.
     failed = sum(ledger.parent_key_text(key) not in before for key in request.fetched.failed_parents)
     if not (replaces and (part or failed)) or slice_.full_refresh:
@@ -449,6 +452,7 @@ def _store_cursors(connection: duckdb.DuckDBPyConnection, space: Space, request:
         partition=request.slice_.partition,
         load_id=request.load_id,
         clear=request.replace or request.forget_cursors,
+        respelled=Respelled.read(request.spool.directory),
     )
 
 
