@@ -46,6 +46,9 @@ class TablePlan:
     cursor_path: str | None = None  # of the resource's `incremental`; rows at the very cursor are compared by content
     valid_from: str = "_restapi_valid_from"  # scd2
     valid_to: str = "_restapi_valid_to"
+    # JSONPaths whose values each row keeps as the API spelled them, for the requests of resources whose parent this is.
+    # They change neither requests nor columns nor the content of a row: the resource's fingerprint is without them.
+    request_fields: tuple[str, ...] = field(default=(), metadata={"fingerprint": False})
 
     @property
     def exact(self) -> bool:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
 
 from dagster_restapi.model import NO_CONDITIONS, Conditions, Cursor, Fetched, LedgerRow, Plan, Slice
+from dagster_restapi.schema import is_instant
 
 ParentKey = Mapping[str, Any]
 
@@ -228,7 +230,31 @@ def key_text(key: ParentKey) -> str:
     return _sorted(key).decode()
 
 
+def key_value(key: ParentKey) -> str:
+    """A parent key as a text that does not depend on how its values are spelled, or typed in a column.
+
+    `1`, `1.0` and `"1"` are the same, and so are two spellings of one instant.
+    """
+    return key_text({name: _value_of(value) for name, value in key.items()})
+
+
+def _value_of(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
+        return str(int(value))
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str) and is_instant(value):
+        moment = datetime.fromisoformat(value)
+        try:
+            return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+        except OverflowError:  # a zone carries it out of the calendar: it was a text in every column
+            return value
+    return value
+
+
 def newly_failed(fetched: Fetched, newest: LedgerRow | None) -> Sequence[ParentKey]:
     """Parents that failed and were not owed before: rows of theirs may be there, which a replacement would lose (4)."""
-    before = {key_text(key) for key in newest.failed_parents} if newest else set()
+    before = {key_text(key) for key in (*(newest.failed_parents if newest else ()), *fetched.owed_parents)}
     return [key for key in fetched.failed_parents if key_text(key) not in before]

@@ -176,6 +176,7 @@ class Haul:
             self._step.asset,
             [(part.key, before.get(part.key)) for part in self._parts],
             self._plan.fingerprint,
+            self._plan.table.request_fields,
             self._step.layout,
             self._past.wipe,
             config.start_value,
@@ -286,7 +287,7 @@ class Haul:
         plan = self._plan
         return rules.conditions_after(
             fetched,
-            settings=fingerprint(plan.fingerprint, plan.preview),
+            settings=fingerprint(plan.fingerprint, plan.preview, *plan.table.request_fields),
             tables=fingerprint(plan.table),
             records=fingerprint(_shapes_records(plan)),
         )

@@ -19,14 +19,14 @@ from dagster_restapi.errors import Cancelled, PagingError, RequestError, Respons
 from dagster_restapi.extract.decimals import Decimals
 from dagster_restapi.extract.facts import Facts
 from dagster_restapi.extract.incremental import Range, furthest_of, rank
-from dagster_restapi.extract.parents import FILE, Frozen, ParentRow, freeze_parents, included, parse_row
+from dagster_restapi.extract.parents import FILE, Frozen, ParentRow, RequestFields, freeze_parents, included, parse_row
 from dagster_restapi.extract.progress import Progress
 from dagster_restapi.extract.side_by_side import Item, side_by_side
 from dagster_restapi.extract.steps import process, rows_of
 from dagster_restapi.http.origin import safe_url
 from dagster_restapi.http.paginators import Ahead
 from dagster_restapi.model import Fetched
-from dagster_restapi.slice_state import ParentKey, key_text
+from dagster_restapi.slice_state import ParentKey, key_text, key_value
 from dagster_restapi.spool import Spool, without_hash
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Fetch:
         self._walker, self._plan, self._slice, self._spool = walker, plan, slice_, spool
         self._stored_parents, self._cursors, self._tell = stored_parents, cursors, tell
         self._owed, self._hash_by_parent = frozenset(map(key_text, owed)), hash_by_parent
-        self._decimals = Decimals(plan)
+        self._decimals, self._request_fields = Decimals(plan), RequestFields(plan.table.request_fields)
         self._stop, self._meanwhile = stop or threading.Event(), meanwhile
         self._progress = Progress(plan.name, tell, since)
         self._where = f"resource {plan.name}"
@@ -138,7 +138,8 @@ class Fetch:
         writer, facts = self._spool.writer(0), Facts()
         for records in rows_of(self._plan.rows, self._where):
             self._check_stop()
-            writer.write(self._decimals.settled(process(records, self._plan.steps, {}, self._where)))
+            settled = self._decimals.settled(process(records, self._plan.steps, {}, self._where))
+            writer.write(settled, request_fields=self._request_fields.of(settled))
             facts.received += len(records)
             facts.pages += 1
             self._progress.page(len(records), 0)
@@ -403,7 +404,7 @@ class Fetch:
             facts.out_of_range, facts.without_cursor = range_.out_of_range, range_.without_cursor
         fault: ResponseError | None = None
         try:
-            writer.write(records, places, salt=self._salt(row))
+            writer.write(records, places, self._request_fields.of(records), salt=self._salt(row))
         except ResponseError as error:
             fault = error
         if fault:
@@ -420,7 +421,7 @@ class Fetch:
             self._progress.expected_pages = page.total_pages or self._progress.expected_pages
 
     def _salt(self, row: ParentRow | None) -> bytes:
-        return key_text(row.key).encode() if row and self._hash_by_parent else b""
+        return key_value(row.key).encode() if row and self._hash_by_parent else b""
 
     def _range(self, row: ParentRow | None, facts: Facts) -> Range | None:
         settings = self._plan.incremental
