@@ -152,6 +152,7 @@ class SliceRules:
         if incremental is None:
             return Overlap(reach="loads", loads=conditions.partial_loads)
         asks_further_back = bool(incremental.lag) or incremental.on_cursor_value_missing == "include"
+        asks_further_back |= incremental.end_value is not None
         by_parent = self.plan.parent is not None and (self.hashes_by_parent or conditions.beyond_cursor)
         has_no_position = self.plan.parent is None and self.asked.cursor is None
         if self.asked.by_hand or asks_further_back or by_parent or has_no_position or conditions.beyond_cursor:
@@ -176,9 +177,11 @@ class SliceRules:
             tables: Of what is said of the tables.
             records: Of what shapes a record.
         """
-        path = self.plan.incremental.cursor_path if self.plan.incremental else None
-        if path is None and not self.rebuild:
-            path = self.conditions.cursor_path  # so that who returns to it goes on from the cursor that is kept
+        incremental = self.plan.incremental
+        path = incremental.cursor_path if incremental else None
+        direction = incremental.last_value_func if incremental else None
+        if incremental is None and not self.rebuild:  # so that who returns to it goes on from the cursor that is kept
+            path, direction = self.conditions.cursor_path, self.conditions.cursor_direction
         partial = is_partial(self.asked, fetched)
         earlier = () if self.replaces_slice or not partial else self.conditions.partial_loads
         return Conditions(
@@ -187,6 +190,7 @@ class SliceRules:
             records=records,
             parent=self.parent_key,
             cursor_path=path,
+            cursor_direction=direction,
             hash_by_parent=self.hashes_by_parent,
             beyond_cursor=self._leaves_rows_beyond_cursor(fetched),
             partial_loads=(*earlier, fetched.load_id) if partial else (),
@@ -194,7 +198,10 @@ class SliceRules:
 
     def _leaves_rows_beyond_cursor(self, fetched: Fetched) -> bool:
         """Whether rows may be there that lie beyond the cursor, so that it asks for them again."""
-        if self.plan.incremental is None or is_partial(self.asked, fetched) or fetched.held_back:
+        incremental = self.plan.incremental
+        if incremental is None or incremental.end_value is not None or is_partial(self.asked, fetched):
+            return True
+        if fetched.held_back:
             return True
         # A complete walk from the cursor on has brought all that lay beyond; of parents, only those that were due.
         return self.plan.parent is not None and not self.rebuild and self.conditions.beyond_cursor

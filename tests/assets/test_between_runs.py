@@ -116,6 +116,8 @@ CHANGES = [
     [events(), events("replace"), events()],
     [events(incremental={**SINCE, "lag": 5}), events()],
     [events(), events(incremental={**SINCE, "lag": 5})],
+    [events(), events(incremental={**SINCE, "end_value": 1000})],
+    [events(), events(incremental={**SINCE, "end_value": 1000}), events()],
 ]
 
 
