@@ -179,7 +179,7 @@ class SliceRules:
         """
         incremental = self.plan.incremental
         path = incremental.cursor_path if incremental else None
-        direction = incremental.last_value_func if incremental else None
+        direction: str | None = incremental.last_value_func if incremental else None
         if incremental is None and not self.rebuild:  # so that who returns to it goes on from the cursor that is kept
             path, direction = self.conditions.cursor_path, self.conditions.cursor_direction
         partial = is_partial(self.asked, fetched)
