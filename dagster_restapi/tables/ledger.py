@@ -17,12 +17,14 @@ import duckdb
 import msgspec
 
 from dagster_restapi.model import Cursor, JsonScalar, LedgerRow, LoadResult
+from dagster_restapi.tables.owner import REGISTRY, Claim, look_at
+from dagster_restapi.tables.owner import columns_of as _columns_of
 from dagster_restapi.tables.sql import Space, literal
 from dagster_restapi.tables.target import Target
 from dagster_restapi.tables.types import instant_text
 
 FORMAT = 1
-LOADS, CURSORS, TABLES, COLUMNS = "_restapi_loads", "_restapi_cursors", "_restapi_tables", "_restapi_columns"
+LOADS, CURSORS, TABLES, COLUMNS = "_restapi_loads", "_restapi_cursors", REGISTRY, "_restapi_columns"
 
 _COLUMNS = {
     LOADS: {
@@ -56,6 +58,7 @@ _COLUMNS = {
     TABLES: {"table_name": "VARCHAR", "root": "VARCHAR", "asset": "VARCHAR", "path": "VARCHAR"},
     COLUMNS: {"table_name": "VARCHAR", "column_name": "VARCHAR", "path": "VARCHAR"},
 }
+SYSTEM = frozenset(_COLUMNS)
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder().decode
 
@@ -111,18 +114,6 @@ def _columns(connection: duckdb.DuckDBPyConnection, space: Space, *tables: str) 
             [space.catalog, space.schema, *tables],
         ).fetchall()
     )
-
-
-def _columns_of(connection: duckdb.DuckDBPyConnection, space: Space, table: str) -> list[str]:
-    """The columns of a table, none where it is not there. Not within a transaction, which a missing one would abort.
-
-    `duckdb_columns()` takes some 20 ms when it is first asked, and a SELECT takes a missing `json` for a file's name.
-    """
-    try:
-        found = connection.execute(f"SELECT name FROM pragma_table_info({literal(space.table(table))})").fetchall()
-    except duckdb.CatalogException:
-        return []
-    return [name for (name,) in found]
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, space: Space) -> None:
@@ -270,20 +261,26 @@ def newest_load(target: Target, asset: str, partition: str | None = None) -> Led
 
 
 def record_of(
-    target: Target, asset: str, partitions: Sequence[str | None], *, table: str, root_run_id: str = ""
+    target: Target, asset: str, partitions: Sequence[str | None], *, table: str, resource: str, root_run_id: str = ""
 ) -> Record:
     """Everything that a run has to know before its first request, in one brief read.
 
     Args:
         partitions: The slices that the run is about; None is the slice of an asset without partitions.
         table: The asset's root table.
+        resource: Its name in the configuration.
         root_run_id: Of the run.
+
+    Raises:
+        TableError: The table, or one of its lists', belongs to somebody else: the load would fail for it.
     """
     if not target.exists:
         return Record()
     with target.read() as connection:
         space = target.space(connection)
-        has_table = bool(_columns_of(connection, space, table))
+        held = look_at(connection, space, table)
+        held.check(Claim(table, asset, resource, target.database))
+        has_table = held.relation(table) is not None
         columns = _columns_of(connection, space, LOADS)
         if not columns:
             return Record(has_table)

@@ -22,6 +22,7 @@ from dagster_restapi.spool import Spool
 from dagster_restapi.tables import ledger
 from dagster_restapi.tables.evolve import PARTITION, Evolved, evolve
 from dagster_restapi.tables.keys import primary_key
+from dagster_restapi.tables.owner import Claim, look
 from dagster_restapi.tables.sql import Space, literal
 from dagster_restapi.tables.stage import Staged, Staging, is_out_of_memory, parents_have_cursors
 from dagster_restapi.tables.standing import hashes_at
@@ -163,14 +164,14 @@ def _transact(connection: duckdb.DuckDBPyConnection, request: _Request, staged: 
         result = _write(connection, space, request, staged, newest, waited, anew=anew)
         connection.execute("COMMIT")
     except BaseException:
-        _abandon(connection)
+        abandon(connection)
         raise
     if not ledger.has(connection, space, load_id):
         raise TableError("the commit returned, but the ledger does not have the load", where=slice_.asset)
     return result
 
 
-def _abandon(connection: duckdb.DuckDBPyConnection) -> None:
+def abandon(connection: duckdb.DuckDBPyConnection) -> None:
     """Ends the transaction of a failed load, so that what was staged can be let go."""
     try:
         connection.execute("ROLLBACK")
@@ -279,6 +280,8 @@ def _write(
     plan, slice_ = request.plan, request.slice_
     sequence = ledger.next_sequence(connection, space)
     partitioned = slice_.partition is not None
+    held = look(connection, space)
+    held.check(Claim(plan.table, slice_.asset, plan.resource, request.target.database))
     if not anew:
         _check_whole(connection, space, request, newest)
     open_contract = {plan.contract.tables, plan.contract.columns, plan.contract.data_type} == {"evolve"}
@@ -288,6 +291,7 @@ def _write(
         space,
         plan,
         staged,
+        held=held,
         asset=slice_.asset,
         partitioned=partitioned,
         fresh=anew or (request.replace and not partitioned and open_contract and not empty_kept),
