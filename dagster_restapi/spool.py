@@ -34,8 +34,8 @@ from dagster_restapi.errors import ResponseError, SpoolError
 from dagster_restapi.schema import Node, Recorder
 
 HASH_FIELD = "_restapi_row_hash"
-# Of a spool for several partitions: the number of the one that a record goes into. Of a child: 1 where a record stands
-# at the very cursor of its parent.
+# Of a spool for several partitions: the number of the one that a record goes into. Of a child: 1 where a record does
+# not lie beyond the cursor of its parent.
 PLACE_FIELD = "_restapi_place"
 DEEPEST = 64  # levels of objects and lists in a record: deeper ones are an attack or a mistake, and make no tables
 SEGMENT_BYTES = 8 * 2**20  # DuckDB reads up to 32 MB of a file at once, in each of its threads
@@ -73,19 +73,25 @@ class Unit:
     parts: dict[str, tuple[int, int]] = field(default_factory=dict)  # segment name -> (bytes, rows)
 
 
-def encode_records(records: Sequence[Mapping[str, Any]]) -> list[bytes]:
+def encode_records(records: Sequence[Mapping[str, Any]], salt: bytes = b"") -> list[bytes]:
     """The lines of a segment: keys sorted, so that equal records give equal bytes and hashes.
 
     The hash is XXH3 of 128 bits: it tells contents apart at a tenth of MD5's cost, and nothing here needs more.
+
+    Args:
+        salt: What else tells rows apart; it goes into the hash alone.
     """
     try:
-        return _hashed(map(_encode, records))
+        return _hashed(map(_encode, records), salt)
     except UnicodeEncodeError:
-        return _hashed(map(_encode_slowly, records))
+        return _hashed(map(_encode_slowly, records), salt)
 
 
-def _hashed(lines: Iterable[bytes]) -> list[bytes]:
-    return [(_LINE if len(line) > 2 else _EMPTY_LINE) % (xxh3_128_hexdigest(line).encode(), line[1:]) for line in lines]
+def _hashed(lines: Iterable[bytes], salt: bytes) -> list[bytes]:
+    return [
+        (_LINE if len(line) > 2 else _EMPTY_LINE) % (xxh3_128_hexdigest(line + salt).encode(), line[1:])
+        for line in lines
+    ]
 
 
 def without_hash(record: dict[str, Any]) -> dict[str, Any]:
@@ -435,11 +441,12 @@ class Writer:
         """What an earlier try had learnt."""
         return self._unit.facts
 
-    def write(self, records: list[dict[str, Any]], places: Sequence[int] | None = None) -> None:
+    def write(self, records: list[dict[str, Any]], places: Sequence[int] | None = None, *, salt: bytes = b"") -> None:
         """Appends records; they are in the page cache when this returns, and count after `commit`.
 
         Args:
             places: What `PLACE_FIELD` says of each record.
+            salt: What tells these records from others of the same content.
 
         Raises:
             ResponseError: A record is nested too deeply.
@@ -447,7 +454,7 @@ class Writer:
         """
         if not records:
             return
-        lines = encode_records(records)
+        lines = encode_records(records, salt)
         if places is not None:
             lines = list(map(_placed, lines, places))
         block = b"".join(lines)

@@ -55,8 +55,10 @@ def event_metadata(
         metadata[f"{PREFIX}/parents"] = fetched.parents or 0
         metadata[f"{PREFIX}/failed_parent_count"] = len(fetched.failed_parents)
         metadata[f"{PREFIX}/skipped_parents"] = fetched.skipped_parents
+        metadata[f"{PREFIX}/owed_parent_count"] = len(loaded.owed)
     metadata |= {
         f"{PREFIX}/failed_parents": [dict(key) for key in fetched.failed_parents[:100]],
+        **({f"{PREFIX}/owed_parents": [dict(key) for key in loaded.owed[:100]]} if loaded.owed else {}),
         f"{PREFIX}/requests": fetched.requests,
         f"{PREFIX}/retries": fetched.retries,
         f"{PREFIX}/waited_seconds": round(fetched.waited_seconds, 3),

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from dagster_restapi.extract.steps import process, rows_of
 from dagster_restapi.http.origin import safe_url
 from dagster_restapi.http.paginators import Ahead
 from dagster_restapi.model import Fetched
+from dagster_restapi.slice_state import ParentKey, key_text
 from dagster_restapi.spool import Spool, without_hash
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Fetch:
         stored_parents: Copies the rows of a parent that has a table into the given file; gives the parent's newest
             load with the counts.
         cursors: How far the child of a parent without a table is loaded, by the parent's key as JSON with sorted keys.
+        owed: Keys of parents that earlier loads left out.
+        hash_by_parent: Tell rows of the same content apart by the parent that they belong to.
         since: Where the slice goes on, in words for the log.
         tell: Takes lines for the run's log.
         stop: Set from outside, it ends every thread at its next page; the spool keeps what is committed.
@@ -76,6 +79,8 @@ class Fetch:
         *,
         stored_parents: Callable[[Parent, Path], Frozen] | None = None,
         cursors: Callable[[], Mapping[str, JsonScalar]] = dict,
+        owed: Iterable[ParentKey] = (),
+        hash_by_parent: bool = False,
         since: str = "",
         tell: Callable[[str], None] = _log.info,
         stop: threading.Event | None = None,
@@ -83,6 +88,7 @@ class Fetch:
     ) -> None:
         self._walker, self._plan, self._slice, self._spool = walker, plan, slice_, spool
         self._stored_parents, self._cursors, self._tell = stored_parents, cursors, tell
+        self._owed, self._hash_by_parent = frozenset(map(key_text, owed)), hash_by_parent
         self._decimals = Decimals(plan)
         self._stop, self._meanwhile = stop or threading.Event(), meanwhile
         self._progress = Progress(plan.name, tell, since)
@@ -220,6 +226,8 @@ class Fetch:
         if "parents" not in self._spool.notes:
             self._freeze(parent, path)
         keys = self._progress.expected_walks = self._spool.notes["parents"]["keys"]
+        if keys and len(self._failed()) == keys:
+            self._spool.discard(0)  # the last attempt ended by this: it asks nobody, and would call it a success
         self._run_all(self._family, self._families(path), self._plan.concurrency)
         if self._first_failure and len(self._failed()) == keys:
             raise self._first_failure  # all of them: that is no matter of single parents
@@ -295,7 +303,7 @@ class Fetch:
 
     def _one_parent(self, row: ParentRow, index: int, writer: Writer, facts: Facts, state: Any) -> Facts:
         before = facts.to_json()
-        cuts = facts.cuts
+        cuts, owed = facts.cuts, row.owed or (bool(self._owed) and key_text(row.key) in self._owed)
         try:
             self._walk(row, writer, facts, state, lambda next_page: (index, next_page))
         except (RequestError, ResponseError, PagingError) as error:
@@ -307,8 +315,11 @@ class Fetch:
             facts = Facts.parse(before)
             facts.failed.append(row.key)
         else:
-            if facts.furthest is not None and facts.cuts == cuts:
+            whole = facts.cuts == cuts
+            if facts.furthest is not None and whole:
                 facts.cursors.append((row.key, facts.furthest))
+            if owed:  # of a window that is given by hand, the rest is due all the same
+                (facts.settled if whole and not self._slice.by_hand else facts.owed).append(row.key)
         facts.furthest, facts.walk_pages = None, 0
         facts.walks += 1
         return facts
@@ -317,11 +328,19 @@ class Fetch:
         return [key for _, unit in sorted(self._spool.units.items()) for key in unit.facts.get("failed", ())]
 
     def _write_cursors(self) -> None:
-        """One line per parent key: how far the child is loaded for it. The load brings them beside the ledger."""
-        if self._plan.incremental is None or self._slice.by_hand or self._slice.window:
+        """One line per parent key: how far the child is loaded for it. The load brings them beside the ledger.
+
+        A parent that failed in a window given by hand is owed that window: it is asked from the beginning on.
+        """
+        if self._plan.incremental is None or self._slice.window:
             return
         path = self._spool.directory / CURSORS_FILE
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as lines:
+            if self._slice.by_hand:
+                lines.writelines(
+                    msgspec.json.encode({"key": key, "value": None, "kind": "text"}) + b"\n" for key in self._failed()
+                )
+                return
             for _, unit in sorted(self._spool.units.items()):
                 for key, value in unit.facts.get("cursors", ()):
                     ranked = rank(value)
@@ -370,12 +389,12 @@ class Fetch:
             records = range_.keep(records)
             places = range_.places if self._slice.stretch else None
             if row is not None and row.cursor is not None:
-                places = range_.at(row.cursor, records)
+                places = range_.not_beyond(row.cursor, records)
             facts.furthest = range_.furthest
             facts.out_of_range, facts.without_cursor = range_.out_of_range, range_.without_cursor
         fault: ResponseError | None = None
         try:
-            writer.write(records, places)
+            writer.write(records, places, salt=self._salt(row))
         except ResponseError as error:
             fault = error
         if fault:
@@ -390,6 +409,9 @@ class Fetch:
         if self._plan.parent is None:
             self._progress.expected_rows = page.total or self._progress.expected_rows
             self._progress.expected_pages = page.total_pages or self._progress.expected_pages
+
+    def _salt(self, row: ParentRow | None) -> bytes:
+        return key_text(row.key).encode() if row and self._hash_by_parent else b""
 
     def _range(self, row: ParentRow | None, facts: Facts) -> Range | None:
         settings = self._plan.incremental
@@ -456,6 +478,9 @@ class Fetch:
             without_cursor=sum(facts.without_cursor for facts in all_facts),
             parents=parents.get("keys"),
             failed_parents=failed,
+            owed_parents=tuple(key for facts in all_facts for key in facts.owed),
+            settled_parents=tuple(key for facts in all_facts for key in facts.settled),
+            parents_complete=parents.get("complete", True),
             skipped_parents=parents.get("skipped", 0),
             parent_load_id=parents.get("load_id" if moves else "since"),
             warnings=self._warnings(all_facts),
@@ -472,7 +497,8 @@ class Fetch:
 
     @property
     def _asks_for_everything(self) -> bool:
-        return self._plan.incremental is None and self._slice.max_pages is None
+        """Whether the slice is asked for all that it has; a time window is, whatever its rows are told by."""
+        return (self._plan.incremental is None or self._slice.window is not None) and self._slice.max_pages is None
 
     def _cursor_moves_to(self, all_facts: list[Facts]) -> Any:
         """The furthest value that a complete walk on from the cursor saw; None: the cursor stays where it is."""

@@ -30,11 +30,13 @@ class ParentRow:
         key: The values that requests are made of, by JSONPath.
         include: The values that are copied into the child's records, by JSONPath.
         cursor: How far the child is loaded for this key; None: not yet.
+        owed: Whether an earlier load left this row's children out.
     """
 
     key: dict[str, Any]
     include: dict[str, Any] = field(default_factory=dict)
     cursor: str | int | float | None = None
+    owed: bool = False
 
     @property
     def label(self) -> str:

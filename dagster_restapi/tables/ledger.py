@@ -16,7 +16,8 @@ from typing import Any
 import duckdb
 import msgspec
 
-from dagster_restapi.model import Cursor, JsonScalar, LedgerRow, LoadResult
+from dagster_restapi.model import Conditions, Cursor, JsonScalar, LedgerRow, LoadResult
+from dagster_restapi.slice_state import key_text
 from dagster_restapi.tables.owner import REGISTRY, Claim, look_at
 from dagster_restapi.tables.owner import columns_of as _columns_of
 from dagster_restapi.tables.sql import Space, literal
@@ -211,6 +212,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, space: Space, where: str, value
 
 
 def _row(values: Mapping[str, Any]) -> LedgerRow:
+    tell = _decode(values["tell"] or "{}")
     return LedgerRow(
         load_id=values["load_id"],
         asset=values["asset"],
@@ -223,13 +225,14 @@ def _row(values: Mapping[str, Any]) -> LedgerRow:
         parent_load_id=values["parent_load_id"],
         failed_parents=tuple(_decode(values["failed_parents"] or "[]")),
         tables=tuple(_decode(values["tables"] or "[]")),
-        tell=_decode(values["tell"] or "{}"),
+        tell=tell,
         format_version=values["format_version"] or 0,
         committed_at=values["committed_at"] or "",
         root_run_id=values.get("root_run_id") or "",
         wipe=values.get("wipe"),
         data_version=values.get("data_version") or "",
         layout=_layout(values),
+        conditions=msgspec.convert(tell.get("notes") or {}, Conditions),
     )
 
 
@@ -353,7 +356,7 @@ def forget(target: Target, asset: str, partition: str | None = None) -> int:
 
 
 def forget_parent(target: Target, asset: str, parent_key: str, partition: str | None = None) -> int:
-    """Forgets how far a child is loaded for one parent key, as `parent_key_text` spells it.
+    """Forgets how far a child is loaded for one parent key, as `key_text` spells it.
 
     Gives 1, or 0 where nothing was known. The next load that asks with this key starts at `initial_value`; the child's
     rows stay as they are.
@@ -373,11 +376,6 @@ def forget_parent(target: Target, asset: str, parent_key: str, partition: str | 
 
 
 # ---- cursors per parent ----------------------------------------------------------------------------------------------
-def parent_key_text(key: Mapping[str, Any]) -> str:
-    """A parent key as `_restapi_cursors` spells it."""
-    return to_json(key)
-
-
 def store_cursors(
     connection: duckdb.DuckDBPyConnection,
     space: Space,
@@ -388,12 +386,12 @@ def store_cursors(
     load_id: str,
     clear: bool,
 ) -> None:
-    """Updates the cursors of a child's parents, in the load's transaction."""
+    """Updates the cursors of a child's parents, in the load's transaction; a line without a value forgets one."""
     table = space.table(CURSORS)
     slice_ = "asset = ? AND partition IS NOT DISTINCT FROM ?"
     if clear:
         connection.execute(f"DELETE FROM {table} WHERE {slice_}", [asset, partition])
-    rows = {parent_key_text(line["key"]): (to_json(line["value"]), line["kind"]) for line in lines}
+    rows = {key_text(line["key"]): (to_json(line["value"]), line["kind"]) for line in lines}
     if not rows:
         return
     connection.execute("CREATE OR REPLACE TEMP TABLE _moved (parent_key VARCHAR, value VARCHAR, kind VARCHAR)")
@@ -408,7 +406,7 @@ def store_cursors(
     )
     connection.execute(
         f"INSERT INTO {table} (asset, partition, parent_key, value, kind, load_id) "
-        f"SELECT ?, ?, parent_key, value, kind, {literal(load_id)} FROM temp._moved",
+        f"SELECT ?, ?, parent_key, value, kind, {literal(load_id)} FROM temp._moved WHERE value <> 'null'",
         [asset, partition],
     )
 

@@ -17,6 +17,7 @@ from dagster_restapi.config.columns import Path as KeyPath
 from dagster_restapi.config.columns import column_name, keys_of
 from dagster_restapi.errors import TableError
 from dagster_restapi.model import JsonScalar, TablePlan
+from dagster_restapi.slice_state import key_text
 from dagster_restapi.tables import ledger
 from dagster_restapi.tables.evolve import PARTITION, TablePath
 from dagster_restapi.tables.sql import Space, literal, numbered, quote
@@ -103,7 +104,7 @@ def _write(
     for key, include in found:
         text = f'{{"key":{key},"include":{include}'
         if cursors is not None:
-            value, kind = cursors.get(ledger.parent_key_text(msgspec.json.decode(key)), (None, None))
+            value, kind = cursors.get(key_text(msgspec.json.decode(key)), (None, None))
             text += f',"cursor":{_compact(value)},"cursor_kind":{_compact(kind)}'
         lines.write(f"{text}}}\n".encode())
         number += 1

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dagster_restapi.assets.haul import Haul
+from dagster_restapi.model import Conditions
 
 
 def parent(name: str) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def test_another_spelling_or_nothing_to_go_on_from_is_no_other_path(
     api.route("/items", [] if case == "nothing loaded yet" else [{"id": 1, "big": 1000}])
     with monkeypatch.context() as before:
         if case == "an older load":
-            before.setattr(Haul, "_notes", lambda self, standing: {"settings": "x"})
+            before.setattr(Haul, "_conditions", lambda self, rules, fetched: Conditions(settings="x"))
         source(items("big", **settings)).load("items")
     api.route("/items", [{"id": 2000, "big": 2000}])
     other = "$.big" if case == "the same path" else "id"
