@@ -181,7 +181,7 @@ class _Evolver:
         known = _Known()
         for entry in self._held.entries.values():
             if entry.root == self._plan.table:
-                known.tables[_table_path(entry.path or "[]")] = entry.table
+                known.tables[table_path(entry.path or "[]")] = entry.table
             else:
                 known.others.add(fold(entry.table))
         known.columns = {relation.name: relation.columns for relation in self._held.relations.values()}
@@ -284,7 +284,7 @@ class _Evolver:
         name = child_name(self._plan, parent.name, shape.path[-1])
         taken = {fold(other) for other in self._known.tables.values()} | self._known.others
         if fold(name) in taken:
-            name = f"{name}_{_mark(shape.path)}"
+            name = f"{name}_{name_mark(shape.path)}"
             self._warnings.append(f"the list {shape.path[-1]!r} goes to the table {name!r}: its name was taken")
         self._take_over(name)
         self._register(shape.path, name)
@@ -318,7 +318,7 @@ class _Evolver:
                 continue
             name = column_name(self._plan, path)
             if name.casefold() in taken:
-                name = f"{name}_{_mark(path)}"
+                name = f"{name}_{name_mark(path)}"
                 self._warnings.append(
                     f"{'.'.join(path)!r} of {table} goes to the column {name!r}: another field has its name"
                 )
@@ -520,10 +520,10 @@ def _precedence(plan: TablePlan, path: Path) -> tuple[bool, Path]:
     return column_name(plan, path) != "__".join(path), path
 
 
-def _mark(path: tuple[object, ...]) -> str:
+def name_mark(path: tuple[object, ...]) -> str:
     """A short name for a path, the same in every load."""
     return md5(json.dumps(path, ensure_ascii=False).encode(), usedforsecurity=False).hexdigest()[:6]
 
 
-def _table_path(text: str) -> TablePath:
+def table_path(text: str) -> TablePath:
     return tuple(tuple(part) for part in json.loads(text))

@@ -171,6 +171,24 @@ def newest(connection: duckdb.DuckDBPyConnection, space: Space, asset: str, part
     return rows[0] if rows else None
 
 
+def rows_of(connection: duckdb.DuckDBPyConnection, space: Space, asset: str | None) -> list[LedgerRow]:
+    """All rows of an asset, or of the schema, oldest first."""
+    return _rows(connection, space, "? IS NULL OR asset = ? ORDER BY sequence", [asset, asset])
+
+
+def newest_ones(
+    connection: duckdb.DuckDBPyConnection, space: Space, asset: str | None, partition: str | None = None
+) -> list[LedgerRow]:
+    """The newest row of each slice of an asset, or of the schema; or of one partition alone."""
+    return _rows(
+        connection,
+        space,
+        "(CAST(? AS VARCHAR) IS NULL OR asset = ?) AND (CAST(? AS VARCHAR) IS NULL OR partition = ?) "
+        "QUALIFY row_number() OVER (PARTITION BY asset, partition ORDER BY sequence DESC) = 1 ORDER BY sequence",
+        [asset, asset, partition, partition],
+    )
+
+
 def newest_of_asset(connection: duckdb.DuckDBPyConnection, space: Space, asset: str) -> LedgerRow | None:
     """The newest load of an asset, whatever its partition."""
     rows = _rows(connection, space, "asset = ? ORDER BY sequence DESC LIMIT 1", [asset])
@@ -324,9 +342,7 @@ def loads(target: Target, asset: str | None = None) -> list[LedgerRow]:
         return []
     with target.read() as connection:
         space = target.space(connection)
-        if not stands(connection, space):
-            return []
-        return _rows(connection, space, "? IS NULL OR asset = ? ORDER BY sequence", [asset, asset])
+        return rows_of(connection, space, asset) if stands(connection, space) else []
 
 
 def forget(target: Target, asset: str, partition: str | None = None) -> int:
@@ -353,26 +369,6 @@ def forget(target: Target, asset: str, partition: str | None = None) -> int:
             connection.execute(f"UPDATE {space.table(TABLES)} SET asset = NULL WHERE asset = ?", [asset])
         connection.execute("COMMIT")
         return int(counted[0]) if counted else 0
-
-
-def forget_parent(target: Target, asset: str, parent_key: str, partition: str | None = None) -> int:
-    """Forgets how far a child is loaded for one parent key, as `key_text` spells it.
-
-    Gives 1, or 0 where nothing was known. The next load that asks with this key starts at `initial_value`; the child's
-    rows stay as they are.
-    """
-    if not target.exists:
-        return 0
-    with target.write() as connection:
-        space = target.space(connection)
-        if not stands(connection, space, CURSORS):
-            return 0
-        found = connection.execute(
-            f"DELETE FROM {space.table(CURSORS)} "
-            "WHERE asset = ? AND partition IS NOT DISTINCT FROM ? AND parent_key = ? RETURNING 1",
-            [asset, partition, parent_key],
-        ).fetchall()
-        return len(found)
 
 
 # ---- cursors per parent ----------------------------------------------------------------------------------------------
