@@ -18,13 +18,15 @@ import msgspec
 
 from dagster_restapi.model import Conditions, Cursor, JsonScalar, LedgerRow, LoadResult
 from dagster_restapi.slice_state import key_text
+from dagster_restapi.tables.owner import REGISTRY, Claim, look_at
+from dagster_restapi.tables.owner import columns_of as _columns_of
 from dagster_restapi.tables.spelling import Respelled
 from dagster_restapi.tables.sql import Space, literal
 from dagster_restapi.tables.target import Target
 from dagster_restapi.tables.types import instant_text
 
 FORMAT = 1
-LOADS, CURSORS, TABLES, COLUMNS = "_restapi_loads", "_restapi_cursors", "_restapi_tables", "_restapi_columns"
+LOADS, CURSORS, TABLES, COLUMNS = "_restapi_loads", "_restapi_cursors", REGISTRY, "_restapi_columns"
 
 _COLUMNS = {
     LOADS: {
@@ -59,6 +61,7 @@ _COLUMNS = {
     TABLES: {"table_name": "VARCHAR", "root": "VARCHAR", "asset": "VARCHAR", "path": "VARCHAR"},
     COLUMNS: {"table_name": "VARCHAR", "column_name": "VARCHAR", "path": "VARCHAR"},
 }
+SYSTEM = frozenset(_COLUMNS)
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder().decode
 
@@ -116,18 +119,6 @@ def _columns(connection: duckdb.DuckDBPyConnection, space: Space, *tables: str) 
     )
 
 
-def _columns_of(connection: duckdb.DuckDBPyConnection, space: Space, table: str) -> list[str]:
-    """The columns of a table, none where it is not there. Not within a transaction, which a missing one would abort.
-
-    `duckdb_columns()` takes some 20 ms when it is first asked, and a SELECT takes a missing `json` for a file's name.
-    """
-    try:
-        found = connection.execute(f"SELECT name FROM pragma_table_info({literal(space.table(table))})").fetchall()
-    except duckdb.CatalogException:
-        return []
-    return [name for (name,) in found]
-
-
 def prepare(connection: duckdb.DuckDBPyConnection, space: Space) -> None:
     """Makes the schema and the tables of this module, or brings older ones to this format. Part of a transaction."""
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {space.text}")
@@ -180,6 +171,24 @@ def newest(connection: duckdb.DuckDBPyConnection, space: Space, asset: str, part
         [asset, partition],
     )
     return rows[0] if rows else None
+
+
+def rows_of(connection: duckdb.DuckDBPyConnection, space: Space, asset: str | None) -> list[LedgerRow]:
+    """All rows of an asset, or of the schema, oldest first."""
+    return _rows(connection, space, "? IS NULL OR asset = ? ORDER BY sequence", [asset, asset])
+
+
+def newest_ones(
+    connection: duckdb.DuckDBPyConnection, space: Space, asset: str | None, partition: str | None = None
+) -> list[LedgerRow]:
+    """The newest row of each slice of an asset, or of the schema; or of one partition alone."""
+    return _rows(
+        connection,
+        space,
+        "(CAST(? AS VARCHAR) IS NULL OR asset = ?) AND (CAST(? AS VARCHAR) IS NULL OR partition = ?) "
+        "QUALIFY row_number() OVER (PARTITION BY asset, partition ORDER BY sequence DESC) = 1 ORDER BY sequence",
+        [asset, asset, partition, partition],
+    )
 
 
 def newest_of_asset(connection: duckdb.DuckDBPyConnection, space: Space, asset: str) -> LedgerRow | None:
@@ -275,20 +284,26 @@ def newest_load(target: Target, asset: str, partition: str | None = None) -> Led
 
 
 def record_of(
-    target: Target, asset: str, partitions: Sequence[str | None], *, table: str, root_run_id: str = ""
+    target: Target, asset: str, partitions: Sequence[str | None], *, table: str, resource: str, root_run_id: str = ""
 ) -> Record:
     """Everything that a run has to know before its first request, in one brief read.
 
     Args:
         partitions: The slices that the run is about; None is the slice of an asset without partitions.
         table: The asset's root table.
+        resource: Its name in the configuration.
         root_run_id: Of the run.
+
+    Raises:
+        TableError: The table, or one of its lists', belongs to somebody else: the load would fail for it.
     """
     if not target.exists:
         return Record()
     with target.read() as connection:
         space = target.space(connection)
-        has_table = bool(_columns_of(connection, space, table))
+        held = look_at(connection, space, table)
+        held.check(Claim(table, asset, resource, target.database))
+        has_table = held.relation(table) is not None
         columns = _columns_of(connection, space, LOADS)
         if not columns:
             return Record(has_table)
@@ -329,9 +344,7 @@ def loads(target: Target, asset: str | None = None) -> list[LedgerRow]:
         return []
     with target.read() as connection:
         space = target.space(connection)
-        if not stands(connection, space):
-            return []
-        return _rows(connection, space, "? IS NULL OR asset = ? ORDER BY sequence", [asset, asset])
+        return rows_of(connection, space, asset) if stands(connection, space) else []
 
 
 def forget(target: Target, asset: str, partition: str | None = None) -> int:
@@ -358,26 +371,6 @@ def forget(target: Target, asset: str, partition: str | None = None) -> int:
             connection.execute(f"UPDATE {space.table(TABLES)} SET asset = NULL WHERE asset = ?", [asset])
         connection.execute("COMMIT")
         return int(counted[0]) if counted else 0
-
-
-def forget_parent(target: Target, asset: str, parent_key: str, partition: str | None = None) -> int:
-    """Forgets how far a child is loaded for one parent key, as `key_text` spells it.
-
-    Gives 1, or 0 where nothing was known. The next load that asks with this key starts at `initial_value`; the child's
-    rows stay as they are.
-    """
-    if not target.exists:
-        return 0
-    with target.write() as connection:
-        space = target.space(connection)
-        if not stands(connection, space, CURSORS):
-            return 0
-        found = connection.execute(
-            f"DELETE FROM {space.table(CURSORS)} "
-            "WHERE asset = ? AND partition IS NOT DISTINCT FROM ? AND parent_key = ? RETURNING 1",
-            [asset, partition, parent_key],
-        ).fetchall()
-        return len(found)
 
 
 # ---- cursors per parent ----------------------------------------------------------------------------------------------

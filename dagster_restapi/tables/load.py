@@ -41,6 +41,7 @@ from dagster_restapi.spool import Spool
 from dagster_restapi.tables import ledger
 from dagster_restapi.tables.evolve import PARTITION, Evolved, evolve
 from dagster_restapi.tables.keys import primary_key
+from dagster_restapi.tables.owner import Claim, look
 from dagster_restapi.tables.spelling import Respelled
 from dagster_restapi.tables.sql import Space, literal
 from dagster_restapi.tables.stage import Staged, Staging, is_out_of_memory, parents_have_cursors
@@ -215,14 +216,14 @@ def _transact(
         progress.committing = True
         connection.execute("COMMIT")
     except BaseException:
-        _abandon(connection)
+        abandon(connection)
         raise
     if not ledger.has(connection, space, load_id):
         raise TableError("the commit returned, but the ledger does not have the load", where=slice_.asset)
     return result
 
 
-def _abandon(connection: duckdb.DuckDBPyConnection) -> None:
+def abandon(connection: duckdb.DuckDBPyConnection) -> None:
     """Ends the transaction of a failed load, so that what was staged can be let go."""
     try:
         connection.execute("ROLLBACK")
@@ -329,6 +330,8 @@ def _write(
     plan, slice_ = request.plan, request.slice_
     sequence = ledger.next_sequence(connection, space)
     partitioned = slice_.partition is not None
+    held = look(connection, space)
+    held.check(Claim(plan.table, slice_.asset, plan.resource, request.target.database))
     if not anew:
         _check_whole(connection, space, request, newest)
     open_contract = {plan.contract.tables, plan.contract.columns, plan.contract.data_type} == {"evolve"}
@@ -338,6 +341,7 @@ def _write(
         space,
         plan,
         staged,
+        held=held,
         asset=slice_.asset,
         partitioned=partitioned,
         fresh=anew or (request.replace and not partitioned and open_contract and not empty_kept),
