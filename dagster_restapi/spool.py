@@ -588,8 +588,11 @@ class Spool:
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         for segment in self.segments():
+            left = segment.bytes  # what is behind is not committed
             with segment.path.open("rb") as lines:
-                yield from map(_decode, lines)
+                while left > 0 and (line := lines.readline()):
+                    left -= len(line)
+                    yield _decode(line)
 
     def seal(self) -> None:
         """Joins many small segments into few, so that staging opens few files. All units must be done."""
@@ -893,11 +896,11 @@ def _is_deeper(root: Node, levels: int) -> bool:
 
 def _root_run(journal: Path) -> str:
     """Of which root run a journal is; empty where its first line does not say."""
-    with journal.open("rb") as lines:
-        text, _, _ = lines.readline().rpartition(b"\t")
     try:
+        with journal.open("rb") as lines:
+            text, _, _ = lines.readline().rpartition(b"\t")
         return str(_decode(text)["root_run_id"])
-    except (msgspec.MsgspecError, ValueError, LookupError, TypeError):
+    except (OSError, msgspec.MsgspecError, ValueError, LookupError, TypeError):
         return ""
 
 
