@@ -31,6 +31,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Self
@@ -101,27 +102,55 @@ class Own:
         hash: XXH3 of 128 bits over the record: it tells contents apart at a tenth of MD5's cost, and nothing here needs
             more.
         place: In a spool for several partitions, the number of the one that the record goes into. Of a child, 1 where
-            the record stands at the very cursor of its parent.
+            the record does not lie beyond the cursor of its parent.
+        request_fields: Of a resource that has children, what their requests need of the record, as JSON, in a text that
+            DuckDB leaves alone.
     """
 
     hash: str
     place: str
+    request_fields: str
 
     @classmethod
     def of(cls, load_id: str) -> Self:
         """Those of a spool: the same for every attempt that resumes it."""
         suffix = load_id.rpartition("-")[2]
-        return cls(f"_hash_{suffix}", f"_place_{suffix}")
+        return cls(f"_hash_{suffix}", f"_place_{suffix}", f"_request_fields_{suffix}")
 
-    def lines(self, records: Sequence[bytes], places: Sequence[int] | None = None) -> list[bytes]:
-        """The lines of a segment, made of encoded records."""
-        head = b'{"%s":"%%b"' % self.hash.encode()
-        if places is None:
-            form = head + b"%b%b\n"
-            return [form % (xxh3_128_hexdigest(one).encode(), _comma(one), one[1:]) for one in records]
-        form = head + b',"%s":%%d%%b%%b\n' % self.place.encode()
-        pairs = zip(records, places, strict=True)
-        return [form % (xxh3_128_hexdigest(one).encode(), place, _comma(one), one[1:]) for one, place in pairs]
+    def lines(
+        self,
+        records: Sequence[bytes],
+        places: Sequence[int] | None = None,
+        request_fields: Sequence[Mapping[str, Any]] | None = None,
+        salt: bytes = b"",
+    ) -> list[bytes]:
+        """The lines of a segment, made of encoded records.
+
+        Args:
+            salt: What else tells rows apart; it goes into the hash alone.
+        """
+        form = b'{"%s":"%%b"%%b%%b%%b\n' % self.hash.encode()
+        pairs = zip(records, self._beside(places, request_fields), strict=False)
+        return [form % (xxh3_128_hexdigest(one + salt).encode(), more, _comma(one), one[1:]) for one, more in pairs]
+
+    def _beside(
+        self, places: Sequence[int] | None, request_fields: Sequence[Mapping[str, Any]] | None
+    ) -> Iterable[bytes]:
+        """What stands between each record's hash and its own fields."""
+        kept = [b',"%s":%%d' % self.place.encode() % place for place in places] if places is not None else None
+        if request_fields is None:
+            return repeat(b"") if kept is None else kept
+        form = b'%%b,"%s":%%b' % self.request_fields.encode()
+        texts = (_encode(_text(values)) for values in request_fields)
+        return [form % pair for pair in zip(repeat(b"") if kept is None else kept, texts, strict=False)]
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    """Values as JSON, in the API's own spelling as far as UTF-8 can hold it."""
+    try:
+        return _encode(values).decode()
+    except UnicodeEncodeError:
+        return _encode(_escaped(values)).decode()
 
 
 def _comma(record: bytes) -> bytes:
@@ -250,7 +279,7 @@ class Spool:
         self._journal = open(os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "wb", buffering=0)
         if not resumes:
             self._append({"format": _FORMAT, "load_id": self.load_id, "root_run_id": root_run_id})
-        self.resumed = resumes and bool(self.units or self.notes)
+        self.resumed = resumes and bool(self.units or self.notes or self._kept)
 
     def _resume(self, journal: Path, resume_within: float) -> bool:
         """Whether it goes on from what is there; then everything that the journal names is there and whole.
@@ -580,6 +609,7 @@ class Spool:
         for record in self._lines():
             record.pop(self.own.hash)
             record.pop(self.own.place, None)
+            record.pop(self.own.request_fields, None)
             yield record
 
     def hashes(self) -> Iterator[str]:
@@ -637,11 +667,20 @@ class Writer:
         """What an earlier attempt had learnt."""
         return self._unit.facts
 
-    def write(self, records: list[dict[str, Any]], places: Sequence[int] | None = None) -> None:
+    def write(
+        self,
+        records: list[dict[str, Any]],
+        places: Sequence[int] | None = None,
+        request_fields: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        salt: bytes = b"",
+    ) -> None:
         """Appends records; they are in the page cache when this returns, and count after `commit`.
 
         Args:
             places: What `Own.place` says of each record.
+            request_fields: What `Own.request_fields` keeps of each record: values by path, no part of its hash.
+            salt: What tells these records from others of the same content.
 
         Raises:
             ResponseError: A record is nested too deeply.
@@ -656,7 +695,7 @@ class Writer:
             too_deep = True
         if too_deep:
             raise _too_deep()
-        lines = self._spool.own.lines(texts, places)
+        lines = self._spool.own.lines(texts, places, request_fields, salt)
         block = b"".join(lines)
         self._spool._observe(records, longest=max(map(len, lines)))
         try:

@@ -45,11 +45,6 @@ class Standing:
     wipe: str | None = None
     preview: str = ""
 
-    @property
-    def notes(self) -> Mapping[str, str]:
-        """What the newest load noted of its settings."""
-        return self.newest.notes if self.newest else {}
-
 
 @dataclass(frozen=True, slots=True)
 class Event:

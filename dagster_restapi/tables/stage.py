@@ -52,7 +52,8 @@ class Staged:
     Columns of its tables: the root's `_ord` (order in the spool), `_id`, `_hash`; a child's `_root` (the root row's
     `_ord`), `_id`, `_parent_id`, `_root_id`, `_index`; and `c0`, `c1`, … in the order of the shape's fields. Where the
     spool is for several partitions, `_part` is the number of the row's own. Of a child whose parents have cursors, the
-    root's `_at_cursor` says whether the row stands at its own parent's.
+    root's `_at_cursor` says whether the row stands at its own parent's. Of a resource with children, the root's
+    `_request_fields` is what their requests need of the row.
 
     Attributes:
         engine: The DuckDB that the scratch database is attached to.
@@ -329,6 +330,7 @@ class _Stager:
         self._layout, self._keys = shapes, keys
         self._scope, self._split = _scope(plan, slice_), bool(slice_.stretch)
         self._of_parents = parents_have_cursors(spool)
+        self._for_children = bool(plan.request_fields)
         self._ordered = False  # whether `_ord` is stored: rows were removed, so that their numbers say nothing
         self._names = {shape.path: f"t{number}" for number, shape in enumerate(self._layout.root.walk())}
         self._twins = 0
@@ -410,6 +412,7 @@ class _Stager:
         columns, own = self._layout.columns, self._spool.own
         if not segments:
             empty = [f"CAST(NULL AS VARCHAR) AS {own.hash}", f"CAST(NULL AS BIGINT) AS {own.place}"]
+            empty.append(f"CAST(NULL AS VARCHAR) AS {own.request_fields}")
             empty += (
                 [f"CAST(NULL AS JSON) AS {RECORD}"]
                 if columns is None
@@ -422,10 +425,12 @@ class _Stager:
             objects = f"read_ndjson_objects({files}, {size})"
             return (
                 f"(SELECT json AS {RECORD}, json_extract_string(json, '/{own.hash}') AS {own.hash}, "
-                f"json_extract_string(json, '/{own.place}') AS {own.place} FROM {objects})"
+                f"json_extract_string(json, '/{own.place}') AS {own.place}, "
+                f"json_extract_string(json, '/{own.request_fields}') AS {own.request_fields} FROM {objects})"
             )
         placed = {own.place: "BIGINT"} if self._split or self._of_parents else {}
-        kinds = {own.hash: "VARCHAR", **placed, **columns}
+        asked = {own.request_fields: "VARCHAR"} if self._for_children else {}
+        kinds = {own.hash: "VARCHAR", **placed, **asked, **columns}
         types = "{" + listing(f"{literal(key)}: {literal(kind)}" for key, kind in kinds.items()) + "}"
         return f"read_json({files}, format = 'newline_delimited', columns = {types}, {size})"
 
@@ -436,6 +441,8 @@ class _Stager:
             columns.append(f"CAST({own.place} AS BIGINT) AS _part")
         if self._of_parents:
             columns.append(f"coalesce(CAST({own.place} AS BIGINT) = 1, false) AS _at_cursor")
+        if self._for_children:
+            columns.append(f"{own.request_fields} AS _request_fields")
         if self._keys.identity:
             first = literal(f"{json.dumps(self._plan.resource, ensure_ascii=False)},")
             if self._scope:
