@@ -129,7 +129,11 @@ class SliceRules:
     # ---- the spool ---------------------------------------------------------------------------------------------------
     @property
     def another_run_may_resume(self) -> bool:
-        """Whether nothing can pass what an earlier run fetched: the next run asks for all of it again (8)."""
+        """Whether nothing can pass what an earlier run fetched: the next run asks for all of it again (8).
+
+        A row may be edited on a page that is fetched already: a cursor would pass it by the end, and a partition is
+        asked for once. What single pages and records tell of it, the spool itself keeps.
+        """
         return self.plan.incremental is None and self.asked.partition is None and not self.asked.stretch
 
     # ---- append ------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from dagster_restapi.assets.partitions import Part
 from dagster_restapi.assets.run_config import Parents
 from dagster_restapi.assets.state import Past, Standing, stand
 from dagster_restapi.config.columns import key_path
+from dagster_restapi.config.environment import environment_of
 from dagster_restapi.config.fingerprint import fingerprint
 from dagster_restapi.errors import (
     CommitInDoubt,
@@ -44,7 +45,7 @@ from dagster_restapi.model import (
     Window,
 )
 from dagster_restapi.slice_state import ParentKey, SliceRules
-from dagster_restapi.spool import Spool
+from dagster_restapi.spool import Spool, keyed_hash
 from dagster_restapi.tables.ledger import cursor_summary, find_load, parent_cursors, read_back
 from dagster_restapi.tables.load import check_layout, load, other_layout, root_exists, way_out
 from dagster_restapi.tables.parents import copy_parent_rows
@@ -184,13 +185,33 @@ class Haul:
             config.full_refresh,
             config.max_pages,
             config.parents.value,
+            *self._environment,
         ]
         return sha256(msgspec.json.encode(identity)).hexdigest()[:32]
 
+    @property
+    def _environment(self) -> list[str]:
+        """The environment variables that requests are made of, with their values as a hash that gives none away.
+
+        An attempt that finds other values asks another address, tenant or account: nothing that was fetched before
+        belongs to what it fetches.
+        """
+        plan, parts = self._plan, [self._plan.client, self._plan.endpoint]
+        while plan.parent and not plan.parent.stored:
+            plan = self._step.plans[plan.parent.resource]
+            parts.append(plan.endpoint)
+        values = environment_of(*parts)
+        return [keyed_hash(self._step.io.spool_root, values)] if values else []
+
     def _open_spool(self) -> Spool:
+        """The slice's spool; what another run left in it only where the rules say so."""
         io = self._step.io
         return Spool.open(
-            io.spool_root, self._spool_name, root_run_id=self._past.root_run_id, resume_within=io.resume_within
+            io.spool_root,
+            self._spool_name,
+            root_run_id=self._past.root_run_id,
+            resume_within=io.resume_within,
+            shared=self._rules[self._first.key].another_run_may_resume,
         )
 
     def _since(self, slice_: Slice) -> str:

@@ -21,6 +21,7 @@ class Facts:
         failed: Keys of the parents that `on_error: skip` left out.
         owed: Keys of the parents that were owed before, and of which more follows.
         settled: Keys of those of which all is here.
+        held_back: Whether a cursor among them lies before its rows, for the walk was interrupted.
         rest: Where the last block of pages ended while the API said that more follow.
     """
 
@@ -37,6 +38,7 @@ class Facts:
     failed: list[dict[str, Any]] = field(default_factory=list)
     owed: list[dict[str, Any]] = field(default_factory=list)
     settled: list[dict[str, Any]] = field(default_factory=list)
+    held_back: bool = False
     rest: Any = None
 
     @property

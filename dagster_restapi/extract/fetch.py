@@ -18,7 +18,7 @@ import msgspec
 from dagster_restapi.errors import Cancelled, PagingError, RequestError, ResponseError, RestApiError
 from dagster_restapi.extract.decimals import Decimals
 from dagster_restapi.extract.facts import Facts
-from dagster_restapi.extract.incremental import Range, furthest_of, rank
+from dagster_restapi.extract.incremental import Range, furthest_of, nearest_of, rank
 from dagster_restapi.extract.parents import FILE, Frozen, ParentRow, RequestFields, freeze_parents, included, parse_row
 from dagster_restapi.extract.progress import Progress
 from dagster_restapi.extract.side_by_side import Item, side_by_side
@@ -27,9 +27,10 @@ from dagster_restapi.http.origin import safe_url
 from dagster_restapi.http.paginators import Ahead
 from dagster_restapi.model import Fetched
 from dagster_restapi.slice_state import ParentKey, key_text, key_value
-from dagster_restapi.spool import Spool, without_hash
+from dagster_restapi.spool import Spool
 
 if TYPE_CHECKING:
+    from dagster_restapi.config.endpoint import IncrementalConfig
     from dagster_restapi.extract.walker import Walker
     from dagster_restapi.http.walk import Page, Walk
     from dagster_restapi.model import JsonScalar, Parent, Plan, Slice
@@ -105,8 +106,13 @@ class Fetch:
         """
         if "fetched" in self._spool.notes:  # an earlier try failed behind this point
             return msgspec.convert(self._spool.notes["fetched"], Fetched)
+        if self._spool.discarded:
+            self._tell(
+                f"{self._plan.name}: an earlier attempt is thrown away and fetched anew: {self._spool.discarded}"
+            )
         if self._spool.resumed:
-            self._tell(f"{self._plan.name}: goes on behind {self._spool.rows:,} rows of an earlier try")
+            self._note_clamps()
+            self._tell(f"{self._plan.name}: resuming after {self._spool.rows:,} rows from an earlier attempt")
             done = [Facts.parse(unit.facts) for unit in self._spool.units.values()]
             self._progress.goes_on(
                 walks=sum(facts.walks for facts in done),
@@ -126,6 +132,7 @@ class Fetch:
             self._note_spent(before, time.monotonic() - started)
         fetched = self._fetched()
         self._spool.note(fetched=msgspec.to_builtins(fetched))
+        self._spool.sync()
         self._tell(self._progress.line())
         return fetched
 
@@ -241,6 +248,7 @@ class Fetch:
             frozen = self._stored_parents(parent, path)
         else:
             frozen = self._fetch_parent(parent, path)
+        self._spool.keep(path)
         self._spool.note(
             parents={
                 "keys": frozen.keys,
@@ -270,8 +278,8 @@ class Fetch:
             fetched = Fetch(
                 self._walker, plan, slice_, spool, stored_parents=stored, tell=self._tell, stop=self._stop
             ).run()
-            records, where = map(without_hash, spool.records()), f"resource {parent.resource}"
-            frozen = freeze_parents(records, parent, path, where, self._cursors())
+            where = f"resource {parent.resource}"
+            frozen = freeze_parents(spool.records(), parent, path, where, self._cursors())
             spool.remove()
         told = [f"{parent.resource}: {warning}" for warning in fetched.warnings]
         return replace(frozen, complete=fetched.complete and not fetched.failed_parents, warnings=tuple(told))
@@ -318,8 +326,10 @@ class Fetch:
             facts.owed += [row.key] if owed else []
         else:
             whole = facts.cuts == cuts
-            if facts.furthest is not None and whole:
-                facts.cursors.append((row.key, facts.furthest))
+            furthest = self._clamped_of(writer.number, index, facts.furthest)
+            if furthest is not None and whole:
+                facts.cursors.append((row.key, furthest))
+            facts.held_back |= furthest != facts.furthest
             if owed:  # of a window that is given by hand, the rest is due all the same
                 (facts.settled if whole and not self._slice.by_hand else facts.owed).append(row.key)
         facts.furthest, facts.walk_pages = None, 0
@@ -345,17 +355,20 @@ class Fetch:
         if self._plan.incremental is None or self._slice.window:
             return
         path = self._spool.directory / CURSORS_FILE
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as lines:
-            if self._slice.by_hand:
-                lines.writelines(
-                    msgspec.json.encode({"key": key, "value": None, "kind": "text"}) + b"\n" for key in self._failed()
-                )
-                return
-            for _, unit in sorted(self._spool.units.items()):
-                for key, value in unit.facts.get("cursors", ()):
-                    ranked = rank(value)
-                    line = {"key": key, "value": value, "kind": ranked.kind if ranked else "text"}
-                    lines.write(msgspec.json.encode(line) + b"\n")
+        part = path.with_suffix(".part")
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as lines:
+            lines.writelines(msgspec.json.encode(line) + b"\n" for line in self._new_cursors())
+        part.replace(path)
+        self._spool.keep(path)
+
+    def _new_cursors(self) -> Iterator[dict[str, Any]]:
+        if self._slice.by_hand:
+            yield from ({"key": key, "value": None, "kind": "text"} for key in self._failed())
+            return
+        for _, unit in sorted(self._spool.units.items()):
+            for key, value in unit.facts.get("cursors", ()):
+                ranked = rank(value)
+                yield {"key": key, "value": value, "kind": ranked.kind if ranked else "text"}
 
     # ---- one walk ------------------------------------------------------------------------------------------------
     def _walk(
@@ -409,8 +422,8 @@ class Fetch:
             fault = error
         if fault:
             raise ResponseError(fault.what, where=f"{self._where}, page {page.number}, {page.url}", hint=fault.hint)
-        if page.by_position and page.next and self._plan.incremental and self._plan.parent is None:
-            self._spool.keep_from_others()  # a run of tomorrow would go on behind rows that have moved, with the cursor
+        if page.by_position and page.next:
+            self._spool.keep_from_others()  # a run of tomorrow would go on behind rows that have moved
         facts.pages += 1
         facts.received += len(page.records)
         facts.cuts += not page.complete
@@ -491,6 +504,7 @@ class Fetch:
             owed_parents=tuple(key for facts in all_facts for key in facts.owed),
             settled_parents=tuple(key for facts in all_facts for key in facts.settled),
             parents_complete=parents.get("complete", True),
+            held_back=any(facts.held_back for facts in all_facts) or self._is_held_back(all_facts),
             skipped_parents=parents.get("skipped", 0),
             parent_load_id=parents.get("load_id" if moves else "since"),
             warnings=self._warnings(all_facts),
@@ -517,7 +531,46 @@ class Fetch:
             return None
         if self._slice.by_hand or self._slice.window or not all(facts.complete for facts in all_facts):
             return None
+        furthest, clamp = self._seen_up_to(all_facts, settings), self._spool.notes.get("clamp")
+        return nearest_of(furthest, clamp["at"], settings) if clamp else furthest
+
+    def _seen_up_to(self, all_facts: list[Facts], settings: IncrementalConfig) -> Any:
         return furthest_of([facts.furthest for facts in all_facts], settings)
+
+    # ---- what a resumed load may say of the cursor -----------------------------------------------------------------
+    # A row on a page that was fetched before the interruption may have been edited since, at a cursor value beyond all
+    # that had been seen by then; a later page may hold a value that lies even further. The cursor would pass the edit.
+    def _note_clamps(self) -> None:
+        """Notes how far what is fetched had come when the attempt before ended; the first such note of a walk stays."""
+        settings = self._plan.incremental
+        if settings is None or settings.in_order or self._slice.window:
+            return
+        if self._plan.parent is None:
+            seen = [Facts.parse(unit.facts) for unit in self._spool.units.values()]
+            if "clamp" not in self._spool.notes and any(facts.received for facts in seen):
+                self._spool.note(clamp={"at": self._seen_up_to(seen, settings)})
+            return
+        known = self._spool.notes.get("clamps", {})
+        clamps = dict(known)
+        for number, unit in self._spool.units.items():
+            index, page = unit.state or (0, None)
+            if page is not None and clamps.get(str(number), [None])[0] != index:
+                clamps[str(number)] = [index, unit.facts.get("furthest")]
+        if clamps != known:
+            self._spool.note(clamps=clamps)
+
+    def _is_held_back(self, all_facts: list[Facts]) -> bool:
+        """Whether the cursor moves less far than rows came."""
+        settings = self._plan.incremental
+        if settings is None or "clamp" not in self._spool.notes:
+            return False
+        return bool(self._cursor_moves_to(all_facts) != self._seen_up_to(all_facts, settings))
+
+    def _clamped_of(self, number: int, index: int, furthest: Any) -> Any:
+        """Where the cursor of a parent moves to; None: it stays where it is."""
+        of, at = self._spool.notes.get("clamps", {}).get(str(number), (None, None))
+        settings = self._plan.incremental
+        return nearest_of(furthest, at, settings) if settings and of == index else furthest
 
     def _warnings(self, all_facts: list[Facts]) -> tuple[str, ...]:
         """Each warning once; at most ten, since a thousand parents may say the same."""

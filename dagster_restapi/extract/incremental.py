@@ -328,3 +328,10 @@ def furthest_of(values: Mapping[Any, Any] | list[Any], settings: IncrementalConf
         if ranked is not None and (best is None or compare(ranked, best[1]) * direction > 0):
             best = (value, ranked)
     return best[0] if best else None
+
+
+def nearest_of(value: Any, limit: Any, settings: IncrementalConfig) -> Any:
+    """The one of two cursor values that comes first by the settings' direction; None where one of them is None."""
+    if value is None or limit is None:
+        return None
+    return limit if furthest_of([limit, value], settings) == value else value

@@ -8,7 +8,7 @@ import duckdb
 
 from dagster_restapi.config.columns import key_path
 from dagster_restapi.model import Cursor, Fetched, LedgerRow, LoadResult, TablePlan
-from dagster_restapi.spool import HASH_FIELD, Spool
+from dagster_restapi.spool import Spool
 from dagster_restapi.tables.evolve import PARTITION, Written
 from dagster_restapi.tables.keys import merge_key, primary_key
 from dagster_restapi.tables.ledger import read_back
@@ -68,7 +68,7 @@ def brings_nothing(spool: Spool, fetched: Fetched, newest: LedgerRow) -> bool:
     known = newest.tell.get("standing")
     if known is None or fetched.rows > len(known):
         return False
-    return not Counter(record[HASH_FIELD] for record in spool.records()) - Counter(known)
+    return not Counter(spool.hashes()) - Counter(known)
 
 
 def as_it_stands(fetched: Fetched, newest: LedgerRow, last: LedgerRow) -> LoadResult:
