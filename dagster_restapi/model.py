@@ -46,6 +46,9 @@ class TablePlan:
     cursor_path: str | None = None  # of the resource's `incremental`; rows at the very cursor are compared by content
     valid_from: str = "_restapi_valid_from"  # scd2
     valid_to: str = "_restapi_valid_to"
+    # JSONPaths whose values each row keeps as the API spelled them, for the requests of resources whose parent this is.
+    # They change neither requests nor columns nor the content of a row: the resource's fingerprint is without them.
+    request_fields: tuple[str, ...] = field(default=(), metadata={"fingerprint": False})
 
     @property
     def exact(self) -> bool:
@@ -193,6 +196,7 @@ class Conditions:
         records: Of what shapes a record: the same row of the API may have another content under another one.
         parent: The parent, and the fields of it that requests are made of.
         cursor_path: Of which values the cursor is one; the last known where there is none now.
+        cursor_direction: Whether the cursor is the greatest of them (`max`) or the least (`min`).
         hash_by_parent: Rows of the same content are told apart by the parent that they belong to.
         beyond_cursor: Rows may be there that lie beyond the cursor.
         partial_loads: The loads since the newest complete one, of which a complete one brings the rows again.
@@ -203,6 +207,7 @@ class Conditions:
     records: str | None = None
     parent: str | None = None
     cursor_path: str | None = None
+    cursor_direction: str | None = None
     hash_by_parent: bool = False
     beyond_cursor: bool = False
     partial_loads: tuple[str, ...] = ()

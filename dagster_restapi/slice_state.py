@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
 
 from dagster_restapi.model import NO_CONDITIONS, Conditions, Cursor, Fetched, LedgerRow, Plan, Slice
+from dagster_restapi.schema import is_instant
 
 ParentKey = Mapping[str, Any]
 
@@ -150,6 +152,7 @@ class SliceRules:
         if incremental is None:
             return Overlap(reach="loads", loads=conditions.partial_loads)
         asks_further_back = bool(incremental.lag) or incremental.on_cursor_value_missing == "include"
+        asks_further_back |= incremental.end_value is not None
         by_parent = self.plan.parent is not None and (self.hashes_by_parent or conditions.beyond_cursor)
         has_no_position = self.plan.parent is None and self.asked.cursor is None
         if self.asked.by_hand or asks_further_back or by_parent or has_no_position or conditions.beyond_cursor:
@@ -174,9 +177,11 @@ class SliceRules:
             tables: Of what is said of the tables.
             records: Of what shapes a record.
         """
-        path = self.plan.incremental.cursor_path if self.plan.incremental else None
-        if path is None and not self.rebuild:
-            path = self.conditions.cursor_path  # so that who returns to it goes on from the cursor that is kept
+        incremental = self.plan.incremental
+        path = incremental.cursor_path if incremental else None
+        direction: str | None = incremental.last_value_func if incremental else None
+        if incremental is None and not self.rebuild:  # so that who returns to it goes on from the cursor that is kept
+            path, direction = self.conditions.cursor_path, self.conditions.cursor_direction
         partial = is_partial(self.asked, fetched)
         earlier = () if self.replaces_slice or not partial else self.conditions.partial_loads
         return Conditions(
@@ -185,6 +190,7 @@ class SliceRules:
             records=records,
             parent=self.parent_key,
             cursor_path=path,
+            cursor_direction=direction,
             hash_by_parent=self.hashes_by_parent,
             beyond_cursor=self._leaves_rows_beyond_cursor(fetched),
             partial_loads=(*earlier, fetched.load_id) if partial else (),
@@ -192,7 +198,10 @@ class SliceRules:
 
     def _leaves_rows_beyond_cursor(self, fetched: Fetched) -> bool:
         """Whether rows may be there that lie beyond the cursor, so that it asks for them again."""
-        if self.plan.incremental is None or is_partial(self.asked, fetched) or fetched.held_back:
+        incremental = self.plan.incremental
+        if incremental is None or incremental.end_value is not None or is_partial(self.asked, fetched):
+            return True
+        if fetched.held_back:
             return True
         # A complete walk from the cursor on has brought all that lay beyond; of parents, only those that were due.
         return self.plan.parent is not None and not self.rebuild and self.conditions.beyond_cursor
@@ -228,7 +237,31 @@ def key_text(key: ParentKey) -> str:
     return _sorted(key).decode()
 
 
+def key_value(key: ParentKey) -> str:
+    """A parent key as a text that does not depend on how its values are spelled, or typed in a column.
+
+    `1`, `1.0` and `"1"` are the same, and so are two spellings of one instant.
+    """
+    return key_text({name: _value_of(value) for name, value in key.items()})
+
+
+def _value_of(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
+        return str(int(value))
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str) and is_instant(value):
+        moment = datetime.fromisoformat(value)
+        try:
+            return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+        except OverflowError:  # a zone carries it out of the calendar: it was a text in every column
+            return value
+    return value
+
+
 def newly_failed(fetched: Fetched, newest: LedgerRow | None) -> Sequence[ParentKey]:
     """Parents that failed and were not owed before: rows of theirs may be there, which a replacement would lose (4)."""
-    before = {key_text(key) for key in newest.failed_parents} if newest else set()
+    before = {key_text(key) for key in (*(newest.failed_parents if newest else ()), *fetched.owed_parents)}
     return [key for key in fetched.failed_parents if key_text(key) not in before]

@@ -37,6 +37,8 @@ HASH_FIELD = "_restapi_row_hash"
 # Of a spool for several partitions: the number of the one that a record goes into. Of a child: 1 where a record does
 # not lie beyond the cursor of its parent.
 PLACE_FIELD = "_restapi_place"
+# Of a resource that has children: what their requests need of the record, as JSON, in a text that DuckDB leaves alone.
+REQUEST_FIELD = "_restapi_request_fields"
 DEEPEST = 64  # levels of objects and lists in a record: deeper ones are an attack or a mistake, and make no tables
 SEGMENT_BYTES = 8 * 2**20  # DuckDB reads up to 32 MB of a file at once, in each of its threads
 SMALL_SEGMENTS = 64  # DuckDB opens a file in about 0.4 ms: when more than so many are not full, they are joined
@@ -49,6 +51,7 @@ _EMPTY_LINE = b'{"%s":"%%b"%%b\n' % HASH_FIELD.encode()
 _BEHIND_HASH = len(HASH_FIELD) + 6 + 32  # where `_LINE` goes on behind the hash: `{"…":"` + 32 digits + `"`
 _OWN = "own"  # the note of `keep_from_others`
 _PLACE = b',"%s":%%d' % PLACE_FIELD.encode()
+_REQUEST = b',"%s":%%b' % REQUEST_FIELD.encode()
 # Decimals are texts: DuckDB reads every JSON number with a fraction as a DOUBLE before it becomes a DECIMAL.
 _encode = msgspec.json.Encoder(order="sorted", decimal_format="string").encode
 _decode = msgspec.json.Decoder().decode
@@ -98,11 +101,17 @@ def without_hash(record: dict[str, Any]) -> dict[str, Any]:
     """A record of a spool as it was written; the given one is changed."""
     record.pop(HASH_FIELD, None)
     record.pop(PLACE_FIELD, None)
+    record.pop(REQUEST_FIELD, None)
     return record
 
 
 def _placed(line: bytes, place: int) -> bytes:
     return line[:_BEHIND_HASH] + _PLACE % place + line[_BEHIND_HASH:]
+
+
+def _with_request_fields(line: bytes, values: Mapping[str, Any]) -> bytes:
+    text = _encode(_encode_slowly(values).decode())
+    return line[:_BEHIND_HASH] + _REQUEST % text + line[_BEHIND_HASH:]
 
 
 def _encode_slowly(record: Mapping[str, Any]) -> bytes:
@@ -441,11 +450,19 @@ class Writer:
         """What an earlier try had learnt."""
         return self._unit.facts
 
-    def write(self, records: list[dict[str, Any]], places: Sequence[int] | None = None, *, salt: bytes = b"") -> None:
+    def write(
+        self,
+        records: list[dict[str, Any]],
+        places: Sequence[int] | None = None,
+        request_fields: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        salt: bytes = b"",
+    ) -> None:
         """Appends records; they are in the page cache when this returns, and count after `commit`.
 
         Args:
             places: What `PLACE_FIELD` says of each record.
+            request_fields: What `REQUEST_FIELD` keeps of each record: values by path. They are no part of its hash.
             salt: What tells these records from others of the same content.
 
         Raises:
@@ -457,6 +474,8 @@ class Writer:
         lines = encode_records(records, salt)
         if places is not None:
             lines = list(map(_placed, lines, places))
+        if request_fields is not None:
+            lines = list(map(_with_request_fields, lines, request_fields))
         block = b"".join(lines)
         self._spool._observe(records, longest=max(map(len, lines)))
         try:

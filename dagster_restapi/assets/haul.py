@@ -176,6 +176,7 @@ class Haul:
             self._step.asset,
             [(part.key, before.get(part.key)) for part in self._parts],
             self._plan.fingerprint,
+            self._plan.table.request_fields,
             self._step.layout,
             self._past.wipe,
             config.start_value,
@@ -211,18 +212,26 @@ class Haul:
             self._check_by_hand(part)
 
     def _check_cursor_path(self, rules: SliceRules) -> None:
-        """A cursor says nothing of the values at another path: rows would be out of range for ever.
+        """A cursor says nothing of the values at another path, or beyond it: rows would be out of range for ever.
 
-        A load of a version that did not note the path is taken for one of the same.
+        A load of a version that did not note path and direction is taken for one of the same.
         """
-        settings, before = self._plan.incremental, rules.conditions.cursor_path
-        if settings is None or before is None or rules.begins_anew or not (rules.asked.cursor or self._plan.parent):
+        settings, before = self._plan.incremental, rules.conditions
+        if settings is None or rules.begins_anew or not (rules.asked.cursor or self._plan.parent):
             return
-        if key_path(settings.cursor_path) != key_path(before):
+        fault = ""
+        if before.cursor_path is not None and key_path(settings.cursor_path) != key_path(before.cursor_path):
+            fault = (
+                f"the cursor is a value at {before.cursor_path!r}, and `cursor_path` is {settings.cursor_path!r} now"
+            )
+        elif before.cursor_direction not in (None, settings.last_value_func):
+            fault = f"the cursor is the {before.cursor_direction} of the values, and `last_value_func` is "
+            fault += f"{settings.last_value_func!r} now"
+        if fault:
             raise ExtractError(
-                f"the cursor is a value at {before!r}, and `cursor_path` is {settings.cursor_path!r} now",
+                fault,
                 where=f"asset {self._step.asset}",
-                hint="Run it with `full_refresh: true`, or put the path back.",
+                hint="Run it with `full_refresh: true`, or put the setting back.",
             )
 
     def _check_by_hand(self, part: Part) -> None:
@@ -286,7 +295,7 @@ class Haul:
         plan = self._plan
         return rules.conditions_after(
             fetched,
-            settings=fingerprint(plan.fingerprint, plan.preview),
+            settings=fingerprint(plan.fingerprint, plan.preview, *plan.table.request_fields),
             tables=fingerprint(plan.table),
             records=fingerprint(_shapes_records(plan)),
         )

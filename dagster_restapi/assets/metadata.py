@@ -20,6 +20,7 @@ _OWN = {
     "_restapi_load_id": "The load that last changed the row.",
     "_restapi_row_hash": "Of the row's content: a merge leaves rows alone whose content did not change.",
     "_restapi_id": "The row's id, to which the tables of its lists refer.",
+    "_restapi_request_fields": "What the requests of children are made of, as the API spelled it.",
     "_restapi_partition": "The partition that the row belongs to.",
 }
 

@@ -19,14 +19,14 @@ from dagster_restapi.errors import Cancelled, PagingError, RequestError, Respons
 from dagster_restapi.extract.decimals import Decimals
 from dagster_restapi.extract.facts import Facts
 from dagster_restapi.extract.incremental import Range, furthest_of, rank
-from dagster_restapi.extract.parents import FILE, Frozen, ParentRow, freeze_parents, included, parse_row
+from dagster_restapi.extract.parents import FILE, Frozen, ParentRow, RequestFields, freeze_parents, included, parse_row
 from dagster_restapi.extract.progress import Progress
 from dagster_restapi.extract.side_by_side import Item, side_by_side
 from dagster_restapi.extract.steps import process, rows_of
 from dagster_restapi.http.origin import safe_url
 from dagster_restapi.http.paginators import Ahead
 from dagster_restapi.model import Fetched
-from dagster_restapi.slice_state import ParentKey, key_text
+from dagster_restapi.slice_state import ParentKey, key_text, key_value
 from dagster_restapi.spool import Spool, without_hash
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Fetch:
         self._walker, self._plan, self._slice, self._spool = walker, plan, slice_, spool
         self._stored_parents, self._cursors, self._tell = stored_parents, cursors, tell
         self._owed, self._hash_by_parent = frozenset(map(key_text, owed)), hash_by_parent
-        self._decimals = Decimals(plan)
+        self._decimals, self._request_fields = Decimals(plan), RequestFields(plan.table.request_fields)
         self._stop, self._meanwhile = stop or threading.Event(), meanwhile
         self._progress = Progress(plan.name, tell, since)
         self._where = f"resource {plan.name}"
@@ -138,7 +138,8 @@ class Fetch:
         writer, facts = self._spool.writer(0), Facts()
         for records in rows_of(self._plan.rows, self._where):
             self._check_stop()
-            writer.write(self._decimals.settled(process(records, self._plan.steps, {}, self._where)))
+            settled = self._decimals.settled(process(records, self._plan.steps, {}, self._where))
+            writer.write(settled, request_fields=self._request_fields.of(settled))
             facts.received += len(records)
             facts.pages += 1
             self._progress.page(len(records), 0)
@@ -226,11 +227,11 @@ class Fetch:
         if "parents" not in self._spool.notes:
             self._freeze(parent, path)
         keys = self._progress.expected_walks = self._spool.notes["parents"]["keys"]
-        if keys and len(self._failed()) == keys:
+        if self._all_failed(keys):
             self._spool.discard(0)  # the last attempt ended by this: it asks nobody, and would call it a success
         self._run_all(self._family, self._families(path), self._plan.concurrency)
-        if self._first_failure and len(self._failed()) == keys:
-            raise self._first_failure  # all of them: that is no matter of single parents
+        if self._first_failure and self._all_failed(keys):
+            raise self._first_failure
         self._write_cursors()
 
     def _freeze(self, parent: Parent, path: Path) -> None:
@@ -314,6 +315,7 @@ class Fetch:
             writer.rollback()
             facts = Facts.parse(before)
             facts.failed.append(row.key)
+            facts.owed += [row.key] if owed else []
         else:
             whole = facts.cuts == cuts
             if facts.furthest is not None and whole:
@@ -323,6 +325,14 @@ class Fetch:
         facts.furthest, facts.walk_pages = None, 0
         facts.walks += 1
         return facts
+
+    def _all_failed(self, keys: int) -> bool:
+        """Whether no parent that was asked has answered: that is no matter of single parents.
+
+        Where only those are asked that failed before, and fail once more, it still may be.
+        """
+        known = sum(len(unit.facts.get("owed", ())) for unit in self._spool.units.values())
+        return 0 < keys == len(self._failed()) > known
 
     def _failed(self) -> list[dict[str, Any]]:
         return [key for _, unit in sorted(self._spool.units.items()) for key in unit.facts.get("failed", ())]
@@ -394,7 +404,7 @@ class Fetch:
             facts.out_of_range, facts.without_cursor = range_.out_of_range, range_.without_cursor
         fault: ResponseError | None = None
         try:
-            writer.write(records, places, salt=self._salt(row))
+            writer.write(records, places, self._request_fields.of(records), salt=self._salt(row))
         except ResponseError as error:
             fault = error
         if fault:
@@ -411,7 +421,7 @@ class Fetch:
             self._progress.expected_pages = page.total_pages or self._progress.expected_pages
 
     def _salt(self, row: ParentRow | None) -> bytes:
-        return key_text(row.key).encode() if row and self._hash_by_parent else b""
+        return key_value(row.key).encode() if row and self._hash_by_parent else b""
 
     def _range(self, row: ParentRow | None, facts: Facts) -> Range | None:
         settings = self._plan.incremental

@@ -42,6 +42,7 @@ SYSTEM_CHILD = {
     "_restapi_index": "BIGINT",
 }
 PARTITION = "_restapi_partition"
+REQUEST_FIELDS = "_restapi_request_fields"
 # Digests do not compress, and trying costs half of the time for which the file is locked.
 _STORED = {"_restapi_id": " USING COMPRESSION uncompressed"}
 TablePath = tuple[Path, ...]
@@ -262,6 +263,8 @@ class _Evolver:
             system[PARTITION] = "VARCHAR"
         if not shape.path and self._plan.disposition == "merge" and self._plan.strategy == "scd2":
             system |= {self._plan.valid_from: "TIMESTAMPTZ", self._plan.valid_to: "TIMESTAMPTZ"}
+        if not shape.path and self._plan.request_fields:
+            system[REQUEST_FIELDS] = "VARCHAR"
         names = self._column_names(shape, name, system)
         table = Written(name, shape.path, self._staged.sources[shape.path], {}, {})
         if have is None:

@@ -20,6 +20,7 @@ from dagster_restapi.model import Conditions, Cursor, JsonScalar, LedgerRow, Loa
 from dagster_restapi.slice_state import key_text
 from dagster_restapi.tables.owner import REGISTRY, Claim, look_at
 from dagster_restapi.tables.owner import columns_of as _columns_of
+from dagster_restapi.tables.spelling import Respelled
 from dagster_restapi.tables.sql import Space, literal
 from dagster_restapi.tables.target import Target
 from dagster_restapi.tables.types import instant_text
@@ -55,6 +56,7 @@ _COLUMNS = {
         "value": "VARCHAR",
         "kind": "VARCHAR",
         "load_id": "VARCHAR",
+        "spelling": "VARCHAR",  # of the parent key: 'api', or null where it was read from typed columns
     },
     TABLES: {"table_name": "VARCHAR", "root": "VARCHAR", "asset": "VARCHAR", "path": "VARCHAR"},
     COLUMNS: {"table_name": "VARCHAR", "column_name": "VARCHAR", "path": "VARCHAR"},
@@ -381,30 +383,63 @@ def store_cursors(
     partition: str | None,
     load_id: str,
     clear: bool,
+    respelled: Respelled,
 ) -> None:
-    """Updates the cursors of a child's parents, in the load's transaction; a line without a value forgets one."""
+    """Updates the cursors of a child's parents, in the load's transaction; a line without a value forgets one.
+
+    Args:
+        respelled: Cursors of earlier versions get the API's spelling of their keys.
+    """
     table = space.table(CURSORS)
     slice_ = "asset = ? AND partition IS NOT DISTINCT FROM ?"
     if clear:
         connection.execute(f"DELETE FROM {table} WHERE {slice_}", [asset, partition])
+    elif respelled.cursors:
+        _respell_cursors(connection, table, asset, partition, respelled)
     rows = {key_text(line["key"]): (to_json(line["value"]), line["kind"]) for line in lines}
     if not rows:
         return
-    connection.execute("CREATE OR REPLACE TEMP TABLE _moved (parent_key VARCHAR, value VARCHAR, kind VARCHAR)")
-    batch = [(key, value, kind) for key, (value, kind) in rows.items()]
-    for start in range(0, len(batch), 500):
-        part = batch[start : start + 500]
-        marks = ", ".join("(?, ?, ?)" for _ in part)
-        connection.execute(f"INSERT INTO temp._moved VALUES {marks}", [item for row in part for item in row])
+    columns = ("parent_key", "value", "kind", "spelling")
+    _fill(connection, "_moved", columns, [(key, *row, respelled.of(key)) for key, row in rows.items()])
     connection.execute(
         f"DELETE FROM {table} WHERE {slice_} AND parent_key IN (SELECT parent_key FROM temp._moved)",
         [asset, partition],
     )
     connection.execute(
-        f"INSERT INTO {table} (asset, partition, parent_key, value, kind, load_id) "
-        f"SELECT ?, ?, parent_key, value, kind, {literal(load_id)} FROM temp._moved WHERE value <> 'null'",
+        f"INSERT INTO {table} (asset, partition, parent_key, value, kind, load_id, spelling) "
+        f"SELECT ?, ?, parent_key, value, kind, {literal(load_id)}, spelling FROM temp._moved WHERE value <> 'null'",
         [asset, partition],
     )
+
+
+def _fill(
+    connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[str], rows: Sequence[tuple[str | None, ...]]
+) -> None:
+    """A temporary table of texts."""
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({', '.join(f'{column} VARCHAR' for column in columns)})")
+    mark = f"({', '.join('?' for _ in columns)})"
+    for start in range(0, len(rows), 500):
+        part = rows[start : start + 500]
+        marks = ", ".join(mark for _ in part)
+        connection.execute(f"INSERT INTO temp.{name} VALUES {marks}", [item for row in part for item in row])
+
+
+def _respell_cursors(
+    connection: duckdb.DuckDBPyConnection, table: str, asset: str, partition: str | None, respelled: Respelled
+) -> None:
+    """Each cursor under the keys of the rows that it is of; what is left over beside another one goes."""
+    slice_ = "asset = ? AND partition IS NOT DISTINCT FROM ?"
+    rows = [(old, key, respelled.of(key)) for old, keys in respelled.cursors.items() for key in keys or [""]]
+    _fill(connection, "_respelled", ("old", "parent_key", "spelling"), rows)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE _under_other_keys AS SELECT c.* REPLACE (r.parent_key AS parent_key, "
+        f"r.spelling AS spelling) FROM {table} c JOIN temp._respelled r ON c.parent_key = r.old WHERE {slice_}",
+        [asset, partition],
+    )
+    connection.execute(
+        f"DELETE FROM {table} WHERE {slice_} AND parent_key IN (SELECT old FROM temp._respelled)", [asset, partition]
+    )
+    connection.execute(f"INSERT INTO {table} BY NAME FROM temp._under_other_keys WHERE parent_key <> ''")
 
 
 def parent_cursors(
@@ -419,6 +454,22 @@ def parent_cursors(
         [asset, partition],
     ).fetchall()
     return {key: (_decode(value), kind) for key, value, kind in rows}
+
+
+def typed_cursors(
+    connection: duckdb.DuckDBPyConnection, space: Space, asset: str, partition: str | None
+) -> frozenset[str]:
+    """The parent keys of a child's cursors that were read from typed columns."""
+    columns = _columns_of(connection, space, CURSORS)
+    if not columns:
+        return frozenset()
+    typed = "spelling IS NULL" if "spelling" in columns else "true"  # an earlier version knew no other
+    rows = connection.execute(
+        f"SELECT parent_key FROM {space.table(CURSORS)} WHERE asset = ? AND partition IS NOT DISTINCT FROM ? "
+        f"AND {typed}",
+        [asset, partition],
+    ).fetchall()
+    return frozenset(key for (key,) in rows)
 
 
 def cursor_summary(target: Target, asset: str, partition: str | None = None) -> CursorSummary:

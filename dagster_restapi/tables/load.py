@@ -42,6 +42,7 @@ from dagster_restapi.tables import ledger
 from dagster_restapi.tables.evolve import PARTITION, Evolved, evolve
 from dagster_restapi.tables.keys import primary_key
 from dagster_restapi.tables.owner import Claim, look
+from dagster_restapi.tables.spelling import Respelled
 from dagster_restapi.tables.sql import Space, literal
 from dagster_restapi.tables.stage import Staged, Staging, is_out_of_memory, parents_have_cursors
 from dagster_restapi.tables.standing import hashes_at
@@ -515,6 +516,7 @@ def _store_cursors(connection: duckdb.DuckDBPyConnection, space: Space, request:
         partition=request.slice_.partition,
         load_id=request.load_id,
         clear=request.replace or request.forget_cursors,
+        respelled=Respelled.read(request.spool.directory),
     )
 
 

@@ -20,7 +20,7 @@ from dagster_restapi.config.columns import Path as KeyPath
 from dagster_restapi.errors import OutOfMemory, RowsError, TableError
 from dagster_restapi.model import Slice, TablePlan
 from dagster_restapi.schema import Node, paths
-from dagster_restapi.spool import HASH_FIELD, PLACE_FIELD, SMALL_SEGMENTS, Segment, Spool
+from dagster_restapi.spool import HASH_FIELD, PLACE_FIELD, REQUEST_FIELD, SMALL_SEGMENTS, Segment, Spool
 from dagster_restapi.tables.keys import Keys, find_keys, staged_column
 from dagster_restapi.tables.shape import RECORD, Branch, Field, Layout, Shape, layout
 from dagster_restapi.tables.sql import listing, literal, quote
@@ -52,7 +52,8 @@ class Staged:
     Columns of its tables: the root's `_ord` (order in the spool), `_id`, `_hash`; a child's `_root` (the root row's
     `_ord`), `_id`, `_parent_id`, `_root_id`, `_index`; and `c0`, `c1`, … in the order of the shape's fields. Where the
     spool is for several partitions, `_part` is the number of the row's own. Of a child whose parents have cursors, the
-    root's `_at_cursor` says whether the row stands at its own parent's.
+    root's `_at_cursor` says whether the row stands at its own parent's. Of a resource with children, the root's
+    `_request_fields` is what their requests need of the row.
 
     Attributes:
         engine: The DuckDB that the scratch database is attached to.
@@ -329,6 +330,7 @@ class _Stager:
         self._layout, self._keys = shapes, keys
         self._scope, self._split = _scope(plan, slice_), bool(slice_.stretch)
         self._of_parents = parents_have_cursors(spool)
+        self._for_children = bool(plan.request_fields)
         self._ordered = False  # whether `_ord` is stored: rows were removed, so that their numbers say nothing
         self._names = {shape.path: f"t{number}" for number, shape in enumerate(self._layout.root.walk())}
         self._twins = 0
@@ -410,6 +412,7 @@ class _Stager:
         columns = self._layout.columns
         if not segments:
             empty = [f"CAST(NULL AS VARCHAR) AS {quote(HASH_FIELD)}", f"CAST(NULL AS BIGINT) AS {PLACE_FIELD}"]
+            empty.append(f"CAST(NULL AS VARCHAR) AS {REQUEST_FIELD}")
             empty += (
                 [f"CAST(NULL AS JSON) AS {RECORD}"]
                 if columns is None
@@ -422,10 +425,12 @@ class _Stager:
             objects = f"read_ndjson_objects({files}, {size})"
             return (
                 f"(SELECT json AS {RECORD}, json_extract_string(json, '/{HASH_FIELD}') AS {HASH_FIELD}, "
-                f"json_extract_string(json, '/{PLACE_FIELD}') AS {PLACE_FIELD} FROM {objects})"
+                f"json_extract_string(json, '/{PLACE_FIELD}') AS {PLACE_FIELD}, "
+                f"json_extract_string(json, '/{REQUEST_FIELD}') AS {REQUEST_FIELD} FROM {objects})"
             )
         placed = {PLACE_FIELD: "BIGINT"} if self._split or self._of_parents else {}
-        kinds = {HASH_FIELD: "VARCHAR", **placed, **columns}
+        asked = {REQUEST_FIELD: "VARCHAR"} if self._for_children else {}
+        kinds = {HASH_FIELD: "VARCHAR", **placed, **asked, **columns}
         types = "{" + listing(f"{literal(key)}: {literal(kind)}" for key, kind in kinds.items()) + "}"
         return f"read_json({files}, format = 'newline_delimited', columns = {types}, {size})"
 
@@ -435,6 +440,8 @@ class _Stager:
             columns.append(f"CAST({PLACE_FIELD} AS BIGINT) AS _part")
         if self._of_parents:
             columns.append(f"coalesce(CAST({PLACE_FIELD} AS BIGINT) = 1, false) AS _at_cursor")
+        if self._for_children:
+            columns.append(f"{REQUEST_FIELD} AS _request_fields")
         if self._keys.identity:
             first = literal(f"{json.dumps(self._plan.resource, ensure_ascii=False)},")
             if self._scope:

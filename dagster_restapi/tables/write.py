@@ -9,7 +9,7 @@ import duckdb
 from dagster_restapi.errors import OverlapError, TableError
 from dagster_restapi.model import TablePlan
 from dagster_restapi.slice_state import AT_CURSOR, Overlap
-from dagster_restapi.tables.evolve import PARTITION, Evolved, Written
+from dagster_restapi.tables.evolve import PARTITION, REQUEST_FIELDS, Evolved, Written
 from dagster_restapi.tables.keys import Keys, staged_column
 from dagster_restapi.tables.shape import Field, Shape
 from dagster_restapi.tables.sql import Space, listing, literal, numbered, quote
@@ -183,6 +183,7 @@ class _Writer:
         columns = {"_restapi_load_id": literal(self._job.load_id), "_restapi_id": "s._id"}
         if table.is_root:
             columns["_restapi_row_hash"] = "s._hash"
+            columns |= {REQUEST_FIELDS: "s._request_fields"} if self._plan.request_fields else {}
         else:
             columns |= {
                 "_restapi_parent_id": "s._parent_id",
@@ -197,6 +198,20 @@ class _Writer:
         """Chooses the staged rows to insert, by `_ord`."""
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE _take AS {query}")
         self._selected = True
+
+    def _spell_for_children(self) -> None:
+        """Brings what requests are made of to rows that were loaded without it, where the same content comes again.
+
+        It is a part of that content, whatever row has it. Such a row has not changed: its load and its place in the
+        history stay, and children that go by what changed do not ask for it again.
+        """
+        if not (self._plan.request_fields and self._counts.before):
+            return
+        spelled = f"SELECT s._hash AS hash, min(s._request_fields) AS fields FROM {self._staged} GROUP BY s._hash"
+        self._execute(
+            f"UPDATE {self._name} AS t SET {REQUEST_FIELDS} = n.fields FROM ({spelled}) AS n "
+            f"WHERE t._restapi_row_hash = n.hash AND n.fields <> coalesce(t.{REQUEST_FIELDS}, '')"
+        )
 
     # ---- replace and append ------------------------------------------------------------------------------------------
     def _keeps_old_rows(self) -> bool:
@@ -234,6 +249,7 @@ class _Writer:
         if counts.before:
             others = self._find_others()
             if not others and self._is_the_same():
+                self._spell_for_children()
                 counts.unchanged = counts.staged
                 return
             counts.deleted += self._remove(self._in_slice())
@@ -256,6 +272,7 @@ class _Writer:
         return self._count("temp._victims") > 0
 
     def _append(self) -> None:
+        self._spell_for_children()
         zone = self._overlap() if self._counts.before else None
         if zone and self._count(f"{self._staged} WHERE {zone.staged}"):
             known = zone.known(self._staged, self._name)
@@ -334,6 +351,8 @@ class _Writer:
     # ---- merge -------------------------------------------------------------------------------------------------------
     def _merge(self) -> None:
         keys = self._job.keys
+        if keys.primary or keys.merge or self._plan.strategy == "scd2":  # else it appends
+            self._spell_for_children()
         if self._plan.strategy == "scd2":
             self._history()
         elif not (keys.primary or keys.merge) and self._counts.staged:

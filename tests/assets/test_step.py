@@ -250,7 +250,7 @@ def test_replace_asks_for_everything_whatever_the_cursor(house: Any) -> None:
 def test_a_window_by_hand_leaves_the_cursor_alone(house: Any) -> None:
     cursor = house.load("events")["cursor"]
     told = house.load("events", start_value="5", end_value="8")
-    assert (told["rows_loaded"], told["cursor"]) == (3, cursor)
+    assert (told["rows_loaded"], told["cursor"]) == (0, cursor), "they are there already"
     assert house.load("events")["cursor_before"] == cursor
 
 
