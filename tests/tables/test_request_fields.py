@@ -16,7 +16,7 @@ from dagster_restapi.errors import TableError
 from dagster_restapi.extract.parents import parent_rows
 from dagster_restapi.http.decode import decode
 from dagster_restapi.model import Contract, Parent, TablePlan
-from dagster_restapi.spool import Spool, without_hash
+from dagster_restapi.spool import Spool
 from dagster_restapi.tables.parents import copy_parent_rows
 from dagster_restapi.tables.spelling import RESPELLED_FILE, Respelled, match
 from dagster_restapi.tables.target import Target
@@ -74,7 +74,7 @@ def walked(folder: Path, pages: Sequence[list[dict[str, Any]]]) -> dict[str, Any
             writer = spool.writer(number)
             writer.write(page)
             writer.commit(None, {}, done=True)
-        rows = list(parent_rows(map(without_hash, spool.records()), PARENT, "here"))
+        rows = list(parent_rows(spool.records(), PARENT, "here"))
     return {exactly(row.key): exactly(row.include) for row in rows if row}
 
 
