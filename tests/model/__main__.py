@@ -1,8 +1,8 @@
 """Random sequences of runs against a simulated API, compared with the specification.
 
-    python -m model --sequences 200 --seed 1            make model SEEDS=200 SEED=1
-    python -m model --sequences 1000 --keep-going --jobs 2 --seconds 600
-    python -m model --replay 'Play(settings=..., steps=(...))'
+python -m model --sequences 200 --seed 1            make model SEEDS=200 SEED=1
+python -m model --sequences 1000 --keep-going --jobs 2 --seconds 600
+python -m model --replay 'Play(settings=..., steps=(...))'
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from model.look import Wrong
 from model.play import Play, play
 from model.settings import Settings, Table
 from model.steps import Step
+
 
 @dataclass
 class Report:
@@ -43,7 +44,9 @@ class Report:
             print(f"    python -m model --replay '{verdict.sequence!r}'", flush=True)
 
     def sum_up(self) -> None:
-        print(f"\n{sum(self.counted.values())} sequences: " + ", ".join(f"{n} {how}" for how, n in self.counted.items()))
+        print(
+            f"\n{sum(self.counted.values())} sequences: " + ", ".join(f"{n} {how}" for how, n in self.counted.items())
+        )
         print(f"{self.seconds / max(1, sum(self.counted.values())):.1f} s for each")
         for kind, verdicts in sorted(self.kinds.items(), key=lambda item: -len(item[1])):
             seeds = " ".join(str(verdict.seed) for verdict in verdicts[:6])

@@ -115,9 +115,7 @@ def perform(errand: Errand, instance: dg.DagsterInstance) -> Outcome:
         for asset in chosen
         if errand.run_config.get(asset.key.path[-1])
     }
-    io_manager = DuckDBRestApiIOManager(
-        database=str(Path(errand.folder, "t.duckdb")), schema=SCHEMA, lock_timeout=15
-    )
+    io_manager = DuckDBRestApiIOManager(database=str(Path(errand.folder, "t.duckdb")), schema=SCHEMA, lock_timeout=15)
     job = dg.Definitions(
         assets=definitions,
         jobs=[dg.define_asset_job("job", selection=[asset.key for asset in chosen])],
@@ -199,7 +197,8 @@ def victim(errand: Errand) -> None:
 def _plain(outcome: Outcome) -> Outcome:
     """Without objects of Dagster's that another process may not be able to read."""
     told = tuple(
-        Told(one.asset, one.part, {key: value for key, value in one.metadata.items() if isinstance(value, _PLAIN)}) for one in outcome.told
+        Told(one.asset, one.part, {key: value for key, value in one.metadata.items() if isinstance(value, _PLAIN)})
+        for one in outcome.told
     )
     return Outcome(outcome.ended, outcome.green, outcome.red, told)
 

@@ -117,9 +117,7 @@ def look(database: Path) -> Seen:
         return seen
     with duckdb.connect(str(database), read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        listed = connection.execute(
-            "SELECT table_name FROM duckdb_tables() WHERE schema_name = ?", [SCHEMA]
-        ).fetchall()
+        listed = connection.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = ?", [SCHEMA]).fetchall()
         tables = {name for (name,) in listed}
         for asset in ("items", "notes"):
             if asset in tables:
@@ -161,9 +159,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, asset: str, tables: set[str]) -
     return found
 
 
-def _lists(
-    connection: duckdb.DuckDBPyConnection, table: str, roots: set[str]
-) -> dict[str, list[dict[str, Any]]]:
+def _lists(connection: duckdb.DuckDBPyConnection, table: str, roots: set[str]) -> dict[str, list[dict[str, Any]]]:
     """The items of the lists, by the row above, in their order."""
     by_row: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
     for row in _dicts(connection, table):

@@ -443,9 +443,7 @@ def ask_of(settings: Settings, asset: str, part: str | None, step: Step) -> Ask:
     )
 
 
-def parents_of(
-    player: Player, state: State, part: str | None
-) -> tuple[dict[Key, tuple[str, ...]], dict[Key, str]]:
+def parents_of(player: Player, state: State, part: str | None) -> tuple[dict[Key, tuple[str, ...]], dict[Key, str]]:
     """The rows of the stored parent that a child reads: contents and titles by key, in the order of the table."""
     settings = player.settings
     if not settings.stored:
@@ -677,7 +675,9 @@ class Judge:
         table, slice_ = settings.table(asset), state[asset].slice(part)
         answers = [sent for sent in self.player.world.log if sent.label in labels]
         self._check_tenant(attempt, asset, answers)
-        ask = ask_of(settings, asset, part, step if len(attempt.errand.assets) == 1 else replace(step, bounds=(None, None)))
+        ask = ask_of(
+            settings, asset, part, step if len(attempt.errand.assets) == 1 else replace(step, bounds=(None, None))
+        )
         mine = by_parent(sent for sent in answers if ask.is_answered_by(sent))
         wiped = asset in self.player.wiped and not attempt.elsewhere
         anew = step.full_refresh or (wiped and not settings.windows(asset)) or not slice_.newest
@@ -708,7 +708,11 @@ class Judge:
             order = {key: place for place, key in enumerate(parents)}
             walks = dict(sorted(walks.items(), key=lambda item: order.get(item[0], -1)))
         self._check_walks(attempt, asset, ask, walks, mine, slice_, anew, by_hand)
-        if table.incremental and table.missing == "raise" and any(row.at is None for w in walks.values() for row in w.rows):
+        if (
+            table.incremental
+            and table.missing == "raise"
+            and any(row.at is None for w in walks.values() for row in w.rows)
+        ):
             raise Wrong("a record without a cursor value was taken", asset)
         load = Load(
             id=id_,
@@ -765,7 +769,8 @@ class Judge:
         for key, walk in walks.items():
             if walk.state == "broken" and (asset == "items" or settings.on_error == "fail"):
                 raise Wrong(
-                    f"green without all pages ({_named(attempt, asset)})", f"{asset} {ask.part} {key} ({attempt.step!r})"
+                    f"green without all pages ({_named(attempt, asset)})",
+                    f"{asset} {ask.part} {key} ({attempt.step!r})",
                 )
             if by_hand or ask.window or not table.incremental:
                 continue
@@ -841,11 +846,11 @@ class Judge:
             "PartError": failing or step.max_pages is not None or step.bounds != (None, None),
             "ExtractError": (inherits and without) or "has no table yet" in text or "no table" in text,
             "ConfigError": step.bounds != (None, None),
-            "TableError": ("append" in table.write and reshaped) 
+            "TableError": ("append" in table.write and reshaped)
             or "does not exist yet" in text
             or "has no partitions" in text
             or ("has no column for" in text and not self.player.parents_came),
-            **{name: attempt.overlaps for name in _BUSY},
+            **dict.fromkeys(_BUSY, attempt.overlaps),
         }
         if not any(reasons.get(name, False) for name in names) and not (reshaped and table.write == "append"):
             own = next((name for name in names if name in reasons), names[-1] if names else "?")
@@ -923,9 +928,9 @@ class Judge:
                 self._keep_pending(attempt, outcome, asset, new)
         for entry in new:
             attempt = next(one for one, _ in self.done if one.errand.run_id == entry.run)
-            if not attempt.elsewhere and not attempt.settings.windows(entry.asset):
-                player.wiped.discard(entry.asset)
-            elif not attempt.elsewhere and attempt.settings.windows(entry.asset):
+            if (not attempt.elsewhere and not attempt.settings.windows(entry.asset)) or (
+                not attempt.elsewhere and attempt.settings.windows(entry.asset)
+            ):
                 player.wiped.discard(entry.asset)
         player.seen = now
         player.parents_came = player.parents_came or bool(now.rows.get("items"))
@@ -1042,7 +1047,10 @@ def load_kind(load: Load) -> str:
 
 
 def _shown(rows: Mapping[Any, int]) -> str:
-    texts = [f"{count} x {part} {content[:160]} {'' if is_open else 'closed'}" for (part, content, is_open), count in rows.items()]
+    texts = [
+        f"{count} x {part} {content[:160]} {'' if is_open else 'closed'}"
+        for (part, content, is_open), count in rows.items()
+    ]
     return f"[{'; '.join(texts[:3])}{' …' if len(texts) > 3 else ''}]"
 
 
@@ -1079,5 +1087,3 @@ def play(sequence: Play, bend: Any = None, *, verbose: bool = False) -> Player:
         if player is not None:
             player.close()
         shutil.rmtree(folder, ignore_errors=True)
-
-

@@ -229,9 +229,7 @@ def _append(table: Table, slice_: Slice, mine: tuple[Held, ...], brought: list[H
     return there + new
 
 
-def _history(
-    table: Table, reach: tuple[Held, ...], brought: list[Held], load: Load, *, replaces: bool
-) -> list[Held]:
+def _history(table: Table, reach: tuple[Held, ...], brought: list[Held], load: Load, *, replaces: bool) -> list[Held]:
     everything = load.plain and load.whole and not load.failed and not load.max_pages
     snapshot = everything and (replaces or not table.incremental)
     if load.part is None and not brought and not table.allow_empty:

@@ -304,5 +304,3 @@ def simpler(step: Step) -> Iterator[Step]:
             yield replace(step, **{field.name: field.default})
     if step.in_process and step.kind != "together":
         yield replace(step, kind="run", what="", times=None, then=None)
-
-

@@ -242,4 +242,3 @@ class World:
                 query = {name: values for name, values in request.query.items() if name != "cursor"}
                 body["next"] = f"{request.path}?{urlencode({**query, 'cursor': following})}"
         return rows, following, {"data": [row.record for row in rows], **body}
-
