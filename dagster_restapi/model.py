@@ -235,7 +235,7 @@ class LedgerRow:
     format_version: int
     committed_at: str  # ISO 8601, UTC
     root_run_id: str = ""  # of the slice
-    wipe: str | None = None  # of the slice: a wipe that the ledger does not know asks for a rebuild
+    wipe: str | None = None  # all wipes that the load answers, by spaces: one that is none of them asks for a rebuild
     data_version: str = ""  # the newest load of this slice, up to this one, that changed a row
     layout: str | None = None  # of the slice
     conditions: Conditions = NO_CONDITIONS

@@ -219,6 +219,20 @@ class SliceRules:
         return tuple(owed.values())
 
 
+def answers_wipe(row: LedgerRow, wipe: str | None) -> bool:
+    """Whether a load was made after the asset's wipe that the run knows of, or there is none (2).
+
+    Every Dagster instance has wipes of its own, and knows nothing of those of others.
+    """
+    return wipe is None or wipe in (row.wipe or "").split()
+
+
+def wipes_answered(last: LedgerRow | None, wipe: str | None) -> str | None:
+    """The wipes that the next load of the asset answers: those that its newest one did, and the run's own."""
+    known = (last.wipe or "").split() if last else []
+    return " ".join(dict.fromkeys([*known, *([wipe] if wipe else [])])) or None
+
+
 def is_partial(asked: Slice, fetched: Fetched) -> bool:
     """Whether a load is only a part of what its slice has: cut short, or of a window given by hand (4)."""
     return asked.by_hand or not fetched.complete

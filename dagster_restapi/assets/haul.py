@@ -424,7 +424,15 @@ class Haul:
             cursors_of=self._step.asset if by_parent else None,
             cursors_partition=self._first.key,
         )
-        return Frozen(rows.keys, rows.skipped_null, rows.newest_load_id, since, whole=since is None, cursors=by_parent)
+        return Frozen(
+            rows.keys,
+            rows.skipped_null,
+            rows.newest_load_id,
+            since,
+            whole=since is None,
+            cursors=by_parent,
+            beside=rows.beside,
+        )
 
     def _cursors_by_parent(self) -> Mapping[str, JsonScalar]:
         """How far the tables are for each parent, by its key as JSON."""

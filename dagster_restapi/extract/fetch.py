@@ -248,7 +248,8 @@ class Fetch:
             frozen = self._stored_parents(parent, path)
         else:
             frozen = self._fetch_parent(parent, path)
-        self._spool.keep(path)
+        for file in (path, *frozen.beside):
+            self._spool.keep(file)
         self._spool.note(
             parents={
                 "keys": frozen.keys,

@@ -85,6 +85,7 @@ class Frozen:
         cursors: Whether the rows tell how far the child is loaded for them.
         complete: Whether the parent's own walk came to its end.
         warnings: What a person should know of that walk.
+        beside: Files that were written beside the rows, and belong to them.
     """
 
     keys: int
@@ -95,6 +96,7 @@ class Frozen:
     cursors: bool = False
     complete: bool = True
     warnings: tuple[str, ...] = ()
+    beside: tuple[Path, ...] = ()
 
 
 def freeze_parents(

@@ -32,10 +32,12 @@ from dagster_restapi.slice_state import (
     AT_CURSOR,
     Overlap,
     ParentKey,
+    answers_wipe,
     cursor_after,
     is_partial,
     is_snapshot,
     newly_failed,
+    wipes_answered,
 )
 from dagster_restapi.spool import Spool
 from dagster_restapi.tables import ledger
@@ -212,7 +214,8 @@ def _transact(
         if anew:
             ledger.drop_asset(connection, space, slice_.asset)
             newest = None
-        result = _write(connection, space, request, staged, newest, waited, anew=anew)
+        wipes = wipes_answered(last, slice_.wipe)
+        result = _write(connection, space, request, staged, newest, waited, anew=anew, wipes=wipes)
         progress.committing = True
         connection.execute("COMMIT")
     except BaseException:
@@ -243,7 +246,7 @@ def _begins_anew(request: _Request, last: LedgerRow | None) -> bool:
     check_layout(slice_, last)
     if other_layout(slice_, last):
         return True
-    return slice_.partition is not None and slice_.wipe is not None and slice_.wipe != last.wipe
+    return slice_.partition is not None and not answers_wipe(last, slice_.wipe)
 
 
 def check_layout(slice_: Slice, last: LedgerRow) -> None:
@@ -271,7 +274,9 @@ def other_layout(slice_: Slice, last: LedgerRow) -> bool:
 
 def _check_expected(request: _Request, newest: LedgerRow | None) -> None:
     have = newest.load_id if newest else None
-    if have == request.expected or (have is None and request.replace):  # begun anew meanwhile: nothing is lost
+    if have == request.expected:
+        return
+    if have is None and (request.replace or request.cursor is None):  # begun anew meanwhile, as this load does
         return
     raise LedgerConflict(
         f"another load was committed meanwhile: {have} instead of {request.expected}",
@@ -326,6 +331,7 @@ def _write(
     waited: float,
     *,
     anew: bool,
+    wipes: str | None,
 ) -> LoadResult:
     plan, slice_ = request.plan, request.slice_
     sequence = ledger.next_sequence(connection, space)
@@ -364,7 +370,7 @@ def _write(
     standing = None
     if slice_.window is None:
         standing = hashes_at(connection, space, plan, tables.root, request.cursor_after, slice_.partition)
-    ledger.append(connection, space, _ledger_row(request, result, sequence, standing))
+    ledger.append(connection, space, _ledger_row(request, result, sequence, standing, wipes))
     return result
 
 
@@ -527,7 +533,9 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 yield msgspec.json.decode(line)
 
 
-def _ledger_row(request: _Request, result: LoadResult, sequence: int, standing: list[str] | None) -> LedgerRow:
+def _ledger_row(
+    request: _Request, result: LoadResult, sequence: int, standing: list[str] | None, wipes: str | None
+) -> LedgerRow:
     slice_ = request.slice_
     return LedgerRow(
         load_id=request.load_id,
@@ -545,7 +553,7 @@ def _ledger_row(request: _Request, result: LoadResult, sequence: int, standing: 
         format_version=ledger.FORMAT,
         committed_at="",
         root_run_id=slice_.root_run_id,
-        wipe=slice_.wipe,
+        wipe=wipes,
         data_version=result.data_version,
         layout=slice_.layout,
         conditions=request.conditions,

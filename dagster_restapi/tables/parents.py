@@ -37,12 +37,14 @@ class ParentRows:
         keys: Distinct keys written, one line each.
         skipped_null: Rows left out because a part of their key is null.
         newest_load_id: The parent's newest load at that moment.
+        beside: The file that tells the load of spellings, where there is anything to tell.
     """
 
     rows: int
     keys: int
     skipped_null: int
     newest_load_id: str | None
+    beside: tuple[Path, ...] = ()
 
 
 def copy_parent_rows(
@@ -97,7 +99,9 @@ def copy_parent_rows(
             source.select(fields, include, due, also, everything=bool(typed))
             if not typed and not source.has(owed):  # an older spelling, or the parent does not have them any more
                 source.select(fields, include, due, also, everything=True)
-            owed |= _respell(source, cursors, typed, owed, destination.with_name(RESPELLED_FILE))
+            beside = destination.with_name(RESPELLED_FILE)
+            beside.unlink(missing_ok=True)  # of a copy that was never finished
+            owed |= _respell(source, cursors, typed, owed, beside)
             found = source.summary(partition)
             keys = _write(source.lines(), lines, cursors, owed)
         part.replace(destination)
@@ -105,7 +109,8 @@ def copy_parent_rows(
         fault = str(error)
     if fault:
         raise TableError(f"the parent's rows cannot be read: {fault.splitlines()[0]}", where=parent.table)
-    return ParentRows(found.rows, keys, found.skipped_null, found.newest_load_id)
+    told = (beside,) if beside.exists() else ()
+    return ParentRows(found.rows, keys, found.skipped_null, found.newest_load_id, told)
 
 
 def _respell(

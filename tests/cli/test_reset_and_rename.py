@@ -153,6 +153,15 @@ def test_a_reset_keeps_the_owed_parents_the_wipe_the_layout_and_the_counts(load:
                  "WHERE load_id LIKE 'reset-%'") == [("true", None, 0)]  # fmt: skip
 
 
+@pytest.mark.parametrize(("of", "start"), [(items, 0), (family, "a")])
+def test_after_a_reset_the_cursor_may_be_another_field(load: Any, state: Any, of: Any, start: Any) -> None:
+    resources = of() if of is family else [of()]
+    load(*resources)
+    assert state("reset", resources[-1]["name"]).code == 0
+    resources[-1]["endpoint"]["incremental"] = {**INCREMENTAL, "cursor_path": "id", "initial_value": start}
+    assert load(*resources)[resources[-1]["name"]]["new"] == "0"
+
+
 def test_a_run_after_a_reset_is_a_load_although_nothing_comes(load: Any, state: Any, api: Any) -> None:
     load(items())
     state("reset", "items")
