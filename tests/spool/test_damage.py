@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -157,6 +159,60 @@ def test_an_undamaged_spool_is_resumed_as_it_was(seed: int) -> None:
             states += fetch(Path(name), chance)
             with Spool.open(Path(name), "slice") as spool:
                 assert (state_of(spool), spool.discarded) == (states[-1], "")
+
+
+# ---- power cuts ------------------------------------------------------------------------------------------------------
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32))
+def test_a_power_cut_leaves_a_state_that_there_was(seed: int) -> None:
+    """On disk is what was synced; the cut may come between any two of these."""
+    chance, disk, cuts, sync = random.Random(seed), {}, [], os.fsync
+    with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+
+        def synced(descriptor: int) -> None:
+            sync(descriptor)
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
+            if path.is_file():
+                disk[path.name] = path.read_bytes()
+                cuts.append(dict(disk))
+
+        patch.setattr(os, "fsync", synced)
+        states = [EMPTY]
+        for _ in range(3):
+            states += fetch(Path(name) / "before", chance)
+        patch.undo()
+        for number, cut in enumerate(cuts):
+            folder = Path(name) / f"{number}" / "slice"
+            folder.mkdir(parents=True)
+            for file, data in cut.items():
+                (folder / file).write_bytes(data)
+            with Spool.open(folder.parent, "slice") as spool:
+                assert state_of(spool) in states
+        if cuts:
+            assert state_of(spool) == states[-1], "and of a whole sync, the last state"
+
+
+def test_disks_are_asked_about_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "SYNC_EVERY", 0.2)
+    monkeypatch.setattr(spool_module, "_SYNC_SHARE", 20)
+    syncs: list[float] = []
+    monkeypatch.setattr(Spool, "_sync", counted(Spool._sync, syncs))
+    with Spool.open(tmp_path, "slice") as spool:
+        began = time.monotonic()
+        while time.monotonic() < began + 1:
+            writer = spool.writer(0)
+            writer.write([{"id": 1}])
+            writer.commit("on", {})
+    assert 2 <= len(syncs) <= 5
+    assert min(later - earlier for earlier, later in pairwise(syncs)) >= 0.2
+
+
+def counted(sync: Callable[[Spool], None], times: list[float]) -> Callable[[Spool], None]:
+    def counting(spool: Spool) -> None:
+        times.append(time.monotonic())
+        sync(spool)
+
+    return counting
 
 
 # ---- single kinds of damage ------------------------------------------------------------------------------------------
