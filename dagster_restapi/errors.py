@@ -58,7 +58,7 @@ class SpoolError(RestApiError):
 
 
 class TableError(RestApiError):
-    """A spool cannot be brought into its tables. The tables are as they were before."""
+    """A spool cannot be brought into its tables. They are as they were before, unless the message says otherwise."""
 
 
 class OutOfMemory(TableError):
@@ -75,6 +75,22 @@ class ContractError(RowsError):
 
 class PartError(TableError):
     """Only a part was fetched, and it would take the place of rows that stand."""
+
+
+class OverlapError(TableError):
+    """An append cannot tell which of its records are there already: what shapes a record has changed."""
+
+
+class CommitInDoubt(TableError):
+    """A fault came while a load was committed: only the ledger knows whether it is in the tables.
+
+    Attributes:
+        load_id: Of the load.
+        fault: What the database said.
+    """
+
+    load_id = ""
+    fault = ""
 
 
 class LockTimeout(TableError):

@@ -46,6 +46,9 @@ class TablePlan:
     cursor_path: str | None = None  # of the resource's `incremental`; rows at the very cursor are compared by content
     valid_from: str = "_restapi_valid_from"  # scd2
     valid_to: str = "_restapi_valid_to"
+    # JSONPaths whose values each row keeps as the API spelled them, for the requests of resources whose parent this is.
+    # They change neither requests nor columns nor the content of a row: the resource's fingerprint is without them.
+    request_fields: tuple[str, ...] = field(default=(), metadata={"fingerprint": False})
 
     @property
     def exact(self) -> bool:
@@ -163,6 +166,10 @@ class Fetched:
     without_cursor: int = 0  # rows kept or dropped by `on_cursor_value_missing`
     parents: int | None = None  # distinct parent keys asked
     failed_parents: tuple[Mapping[str, JsonScalar], ...] = ()
+    owed_parents: tuple[Mapping[str, JsonScalar], ...] = ()  # owed before, asked again, and still not all there
+    settled_parents: tuple[Mapping[str, JsonScalar], ...] = ()  # owed before, and all there now
+    parents_complete: bool = True  # False: the walk of a parent without a table was cut, and did not name all its rows
+    held_back: bool = False  # the cursor moves less far than rows came
     skipped_parents: int = 0  # rows of the parent with a null key
     parent_load_id: str | None = None  # the parent's newest load when its keys were frozen
     warnings: tuple[str, ...] = ()
@@ -180,6 +187,36 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What a load was made under. JSON in the ledger; what an older version did not note is the default.
+
+    Attributes:
+        settings: Fingerprint of all that changes requests, tables, or what is shown of them.
+        tables: Of what is said of the tables: records of the same content may fill other columns under another one.
+        records: Of what shapes a record: the same row of the API may have another content under another one.
+        parent: The parent, and the fields of it that requests are made of.
+        cursor_path: Of which values the cursor is one; the last known where there is none now.
+        cursor_direction: Whether the cursor is the greatest of them (`max`) or the least (`min`).
+        hash_by_parent: Rows of the same content are told apart by the parent that they belong to.
+        beyond_cursor: Rows may be there that lie beyond the cursor.
+        partial_loads: The loads since the newest complete one, of which a complete one brings the rows again.
+    """
+
+    settings: str = ""
+    tables: str | None = None
+    records: str | None = None
+    parent: str | None = None
+    cursor_path: str | None = None
+    cursor_direction: str | None = None
+    hash_by_parent: bool = False
+    beyond_cursor: bool = False
+    partial_loads: tuple[str, ...] = ()
+
+
+NO_CONDITIONS = Conditions()  # of what was never loaded, or by a version that noted none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
     """One row of `_restapi_loads`: the proof that a load is in the tables."""
 
@@ -192,20 +229,16 @@ class LedgerRow:
     cursor_before: Cursor | None
     cursor: Cursor | None
     parent_load_id: str | None
-    failed_parents: tuple[Mapping[str, JsonScalar], ...]
+    failed_parents: tuple[Mapping[str, JsonScalar], ...]  # those that are owed: of this load and of earlier ones
     tables: tuple[str, ...]
     tell: Mapping[str, Any]  # the numbers of LoadResult and Fetched, for an event that a crash kept from being written
     format_version: int
     committed_at: str  # ISO 8601, UTC
     root_run_id: str = ""  # of the slice
-    wipe: str | None = None  # of the slice: a wipe that the ledger does not know asks for a rebuild
+    wipe: str | None = None  # all wipes that the load answers, by spaces: one that is none of them asks for a rebuild
     data_version: str = ""  # the newest load of this slice, up to this one, that changed a row
     layout: str | None = None  # of the slice
-
-    @property
-    def notes(self) -> Mapping[str, str]:
-        """What the load noted of the settings that it was made under."""
-        return self.tell.get("notes") or {}
+    conditions: Conditions = NO_CONDITIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

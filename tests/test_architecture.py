@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "dagster_restapi"
-SINGLE_FILES = ("model", "errors", "secrets", "schema", "spool")
+SINGLE_FILES = ("model", "errors", "secrets", "schema", "slice_state", "spool")
 MAY_IMPORT = {
     "config": {"config"},
     "http": {"http", "config"},

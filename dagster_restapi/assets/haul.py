@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -16,17 +16,38 @@ from dagster_restapi.assets.partitions import Part
 from dagster_restapi.assets.run_config import Parents
 from dagster_restapi.assets.state import Past, Standing, stand
 from dagster_restapi.config.columns import key_path
+from dagster_restapi.config.environment import environment_of
 from dagster_restapi.config.fingerprint import fingerprint
-from dagster_restapi.errors import ConfigError, ExtractError, OutOfMemory, PartError, RowsError
+from dagster_restapi.errors import (
+    CommitInDoubt,
+    ConfigError,
+    ExtractError,
+    OutOfMemory,
+    PartError,
+    RowsError,
+    TableError,
+)
 from dagster_restapi.extract.fetch import Fetch
 from dagster_restapi.extract.incremental import fault_of_window
 from dagster_restapi.extract.parents import Frozen, ParentRow, read_parents
 from dagster_restapi.extract.walker import Walker
 from dagster_restapi.http.session import Session
-from dagster_restapi.model import Fetched, JsonScalar, LoadResult, Parent, Plan, Slice, TablePlan, Window
-from dagster_restapi.spool import Spool
-from dagster_restapi.tables.ledger import cursor_summary, parent_cursors, read_back
-from dagster_restapi.tables.load import check_layout, load, other_layout, root_exists
+from dagster_restapi.model import (
+    NO_CONDITIONS,
+    Conditions,
+    Fetched,
+    JsonScalar,
+    LoadResult,
+    Parent,
+    Plan,
+    Slice,
+    TablePlan,
+    Window,
+)
+from dagster_restapi.slice_state import ParentKey, SliceRules
+from dagster_restapi.spool import Spool, keyed_hash
+from dagster_restapi.tables.ledger import cursor_summary, find_load, parent_cursors, read_back
+from dagster_restapi.tables.load import check_layout, load, other_layout, root_exists, way_out
 from dagster_restapi.tables.parents import copy_parent_rows
 from dagster_restapi.tables.stage import Staged, Staging
 from dagster_restapi.tables.standing import as_it_stands, brings_nothing
@@ -34,6 +55,12 @@ from dagster_restapi.tables.target import Target, Turns
 
 if TYPE_CHECKING:
     from dagster_restapi.assets.step import Step
+
+_PARENTS: Mapping[Parents, Literal["all", "changed"] | None] = {
+    Parents.default: None,
+    Parents.all: "all",
+    Parents.changed: "changed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +70,7 @@ class Loaded:
     Attributes:
         together: How many partitions the numbers of `fetched` are for: those that one range of requests brought.
         stands: All that was fetched stood there already, so that there was no load: `result` tells of the newest one.
+        owed: Parents whose rows are still to come.
     """
 
     part: Part
@@ -51,6 +79,7 @@ class Loaded:
     result: LoadResult
     together: int = 1
     stands: bool = False
+    owed: tuple[ParentKey, ...] = ()
 
 
 class Haul:
@@ -72,6 +101,7 @@ class Haul:
             part.key: stand(past, part.key, by_window=self._by_window, full_refresh=self._config.full_refresh)
             for part in parts
         }
+        self._rules = {part.key: self._rules_of(part) for part in parts}
 
     def run(self) -> Iterator[Loaded]:
         """Fetches and loads; of a load that an earlier try of this run has committed it only tells."""
@@ -82,7 +112,7 @@ class Haul:
                 newest = standing.newest
                 self._step.say(f"{self._plan.name}: load {newest.load_id} of this run is in the tables already")
                 fetched = msgspec.convert(newest.tell["fetched"], Fetched)
-                yield Loaded(part, standing, fetched, read_back(newest), len(self._parts))
+                yield Loaded(part, standing, fetched, read_back(newest), len(self._parts), owed=newest.failed_parents)
             else:
                 due.append((number, part))
         if due:
@@ -91,7 +121,25 @@ class Haul:
             self._open_spool().remove()
 
     # ---- the slice -----------------------------------------------------------------------------------------------
+    def _rules_of(self, part: Part) -> SliceRules:
+        standing, parent = self._standings[part.key], self._plan.parent
+        return SliceRules(
+            plan=self._plan,
+            asked=self._asked(part),
+            newest=standing.newest,
+            conditions=standing.newest.conditions if standing.newest else NO_CONDITIONS,
+            rebuild=standing.rebuild,
+            unreported=standing.unreported,
+            parent_has_cursor=parent is not None and self._step.plans[parent.resource].incremental is not None,
+            parent_key=", ".join(f"{parent.resource}.{name}" for name in sorted(parent.fields)) if parent else "",
+        )
+
     def _slice(self, part: Part) -> Slice:
+        rules = self._rules[part.key]
+        return replace(rules.asked, cursor=rules.cursor)
+
+    def _asked(self, part: Part) -> Slice:
+        """What the run asks for, with the cursor as the slice has it."""
         standing, config = self._standings[part.key], self._config
         return Slice(
             asset=self._step.asset,
@@ -100,11 +148,12 @@ class Haul:
             window=part.window,
             scope=part.scope,
             layout=self._step.layout,
-            cursor=None if self._replaces_all else standing.cursor,
+            cursor=standing.cursor,
             start_value=config.start_value,
             end_value=config.end_value,
             full_refresh=config.full_refresh,
             max_pages=config.max_pages,
+            parents=_PARENTS[config.parents],
             run_id=self._past.run_id,
             root_run_id=self._past.root_run_id,
             wipe=standing.wipe,
@@ -128,6 +177,7 @@ class Haul:
             self._step.asset,
             [(part.key, before.get(part.key)) for part in self._parts],
             self._plan.fingerprint,
+            self._plan.table.request_fields,
             self._step.layout,
             self._past.wipe,
             config.start_value,
@@ -135,13 +185,33 @@ class Haul:
             config.full_refresh,
             config.max_pages,
             config.parents.value,
+            *self._environment,
         ]
         return sha256(msgspec.json.encode(identity)).hexdigest()[:32]
 
+    @property
+    def _environment(self) -> list[str]:
+        """The environment variables that requests are made of, with their values as a hash that gives none away.
+
+        An attempt that finds other values asks another address, tenant or account: nothing that was fetched before
+        belongs to what it fetches.
+        """
+        plan, parts = self._plan, [self._plan.client, self._plan.endpoint]
+        while plan.parent and not plan.parent.stored:
+            plan = self._step.plans[plan.parent.resource]
+            parts.append(plan.endpoint)
+        values = environment_of(*parts)
+        return [keyed_hash(self._step.io.spool_root, values)] if values else []
+
     def _open_spool(self) -> Spool:
+        """The slice's spool; what another run left in it only where the rules say so."""
         io = self._step.io
         return Spool.open(
-            io.spool_root, self._spool_name, root_run_id=self._past.root_run_id, resume_within=io.resume_within
+            io.spool_root,
+            self._spool_name,
+            root_run_id=self._past.root_run_id,
+            resume_within=io.resume_within,
+            shared=self._rules[self._first.key].another_run_may_resume,
         )
 
     def _since(self, slice_: Slice) -> str:
@@ -159,23 +229,30 @@ class Haul:
         if last is not None:
             check_layout(self._slice(self._first), last)
         for _, part in due:
-            self._check_cursor_path(self._standings[part.key])
+            self._check_cursor_path(self._rules[part.key])
             self._check_by_hand(part)
 
-    def _check_cursor_path(self, standing: Standing) -> None:
-        """A cursor says nothing of the values at another path: rows would be out of range for ever.
+    def _check_cursor_path(self, rules: SliceRules) -> None:
+        """A cursor says nothing of the values at another path, or beyond it: rows would be out of range for ever.
 
-        A load of a version that did not note the path is taken for one of the same.
+        A load of a version that did not note path and direction is taken for one of the same.
         """
-        settings, parent = self._plan.incremental, self._plan.parent
-        before = standing.notes.get("cursor_path")
-        if settings is None or before is None or self._begins_anew(standing) or not (standing.cursor or parent):
+        settings, before = self._plan.incremental, rules.conditions
+        if settings is None or rules.begins_anew or not (rules.asked.cursor or self._plan.parent):
             return
-        if key_path(settings.cursor_path) != key_path(before):
+        fault = ""
+        if before.cursor_path is not None and key_path(settings.cursor_path) != key_path(before.cursor_path):
+            fault = (
+                f"the cursor is a value at {before.cursor_path!r}, and `cursor_path` is {settings.cursor_path!r} now"
+            )
+        elif before.cursor_direction not in (None, settings.last_value_func):
+            fault = f"the cursor is the {before.cursor_direction} of the values, and `last_value_func` is "
+            fault += f"{settings.last_value_func!r} now"
+        if fault:
             raise ExtractError(
-                f"the cursor is a value at {before!r}, and `cursor_path` is {settings.cursor_path!r} now",
+                fault,
                 where=f"asset {self._step.asset}",
-                hint="Run it with `full_refresh: true`, or put the path back.",
+                hint="Run it with `full_refresh: true`, or put the setting back.",
             )
 
     def _check_by_hand(self, part: Part) -> None:
@@ -205,6 +282,8 @@ class Haul:
                 spool,
                 stored_parents=self._copy_parents,
                 cursors=self._cursors_by_parent,
+                owed=self._rules[self._first.key].owed_parents,
+                hash_by_parent=self._rules[self._first.key].hashes_by_parent,
                 since=self._since(slice_),
                 tell=say,
                 stop=self._stop,
@@ -226,32 +305,21 @@ class Haul:
         newest, plain = standing.newest, self._plan.incremental is not None and self._plan.parent is None
         if newest is None or last is None or self._by_window or not plain or not fetched.complete or slice_.by_hand:
             return None
-        replaces = standing.rebuild or self._replaces_all or self._repeated(standing) is not None
-        same = newest.notes == self._notes(standing) and not other_layout(slice_, last)
+        rules = self._rules[self._first.key]
+        replaces = standing.rebuild or rules.replaces_all
+        same = newest.conditions == self._conditions(rules, fetched) and not other_layout(slice_, last)
         if replaces or not same or not brings_nothing(spool, fetched, newest):
             return None
         return Loaded(self._first, standing, fetched, as_it_stands(fetched, newest, last), stands=True)
 
-    def _notes(self, standing: Standing) -> dict[str, str]:
-        """Under which settings a load is made: all that change requests, tables, or what is shown of them.
-
-        By themselves stand what the position that the load leaves behind is of: the path of the cursor, and the parent.
-        """
-        path = self._plan.incremental.cursor_path if self._plan.incremental else None
-        if path is None and not standing.rebuild:  # an older cursor stays beside the rows, for who asks by it again
-            path = standing.notes.get("cursor_path")
-        return {
-            "settings": fingerprint(self._plan.fingerprint, self._plan.preview),
-            "tables": fingerprint(self._plan.table),
-            "parent": self._keys_of_parent,
-            **({"cursor_path": path} if path else {}),
-        }
-
-    @property
-    def _keys_of_parent(self) -> str:
-        """The parent and the fields of it that requests are made of."""
-        parent = self._plan.parent
-        return ", ".join(f"{parent.resource}.{name}" for name in sorted(parent.fields)) if parent else ""
+    def _conditions(self, rules: SliceRules, fetched: Fetched) -> Conditions:
+        plan = self._plan
+        return rules.conditions_after(
+            fetched,
+            settings=fingerprint(plan.fingerprint, plan.preview, *plan.table.request_fields),
+            tables=fingerprint(plan.table),
+            records=fingerprint(_shapes_records(plan)),
+        )
 
     def _load_with_room(
         self, due: Sequence[tuple[int, Part]], slice_: Slice, spool: Spool, fetched: Fetched, staging: Staging
@@ -262,6 +330,8 @@ class Haul:
                 yield from self._load_all(left, slice_, spool, fetched, staging)
             except OutOfMemory as error:
                 staging.more_room(error)
+            except CommitInDoubt as error:
+                yield self._settled(left, fetched, error)
             except RowsError:
                 spool.keep_from_others()  # the API may have mended them by the next run
                 raise
@@ -286,8 +356,30 @@ class Haul:
                 left.pop(0)
                 yield loaded
 
+    def _settled(self, left: list[tuple[int, Part]], fetched: Fetched, doubt: CommitInDoubt) -> Loaded:
+        """What became of a load whose commit met a fault, by the ledger (2).
+
+        Raises:
+            TableError: It is not in the tables; or the ledger cannot be read, so that this is not known.
+        """
+        fault = doubt.fault.splitlines()[0]
+        try:
+            row = find_load(self._step.target, doubt.load_id)
+        except TableError as error:
+            self._step.say(f"{self._plan.name}: the ledger cannot be read: {error.what}")
+            raise doubt from None
+        if row is None:
+            kept = "The tables are as they were, and the spool is kept, so that nothing is fetched again."
+            raise TableError(f"the load failed: {fault}", where=doubt.where, hint=way_out(doubt.fault, kept)) from None
+        self._step.say(f"{self._plan.name}: the database reported a fault, and the load is in the tables: {fault}")
+        _, part = left.pop(0)
+        share = msgspec.convert(row.tell["fetched"], Fetched)
+        loaded, owed = read_back(row), row.failed_parents
+        return Loaded(part, self._standings[part.key], share, loaded, len(self._parts), owed=owed)
+
     def _load(self, part: Part, spool: Spool, fetched: Fetched, staged: Staged, turns: Turns | None = None) -> Loaded:
-        standing = self._standings[part.key]
+        standing, rules = self._standings[part.key], self._rules[part.key]
+        owed = rules.owed_after(fetched)
         result = load(
             self._step.target,
             self._plan.table,
@@ -296,34 +388,17 @@ class Haul:
             fetched,
             cursor=standing.cursor,
             expected=standing.newest.load_id if standing.newest else None,
-            replace=standing.rebuild or self._replaces_partition,
-            remove_load=self._repeated(standing),
-            notes=self._notes(standing),
-            forget_cursors=self._other_parent(standing),
+            replace=rules.replaces_slice,
+            remove_load=rules.repeated_load,
+            conditions=self._conditions(rules, fetched),
+            owed=owed,
+            overlap=rules.overlap,
+            forget_cursors=rules.has_other_parent,
             staged=staged,
             turns=turns,
             log=self._step.say,
         )
-        return Loaded(part, standing, fetched, result, len(self._parts))
-
-    @property
-    def _replaces_all(self) -> bool:
-        """Every load takes the place of all rows: what lies before the cursor has to come again."""
-        return self._plan.table.disposition == "replace"
-
-    @property
-    def _replaces_partition(self) -> bool:
-        """A partition without a cursor of its own is replaced as a whole."""
-        return self._by_window or (self._first.key is not None and self._plan.incremental is None)
-
-    def _repeated(self, standing: Standing) -> str | None:
-        """A load of `append` whose rows this one brings again: it was incomplete, or nobody was ever told of it."""
-        newest = standing.newest
-        if newest is None or self._plan.table.disposition != "append" or standing.rebuild or self._replaces_partition:
-            return None
-        if not newest.tell.get("fetched", {}).get("complete", True):
-            return newest.load_id
-        return standing.unreported if self._plan.incremental is None else None
+        return Loaded(part, standing, fetched, result, len(self._parts), owed=owed)
 
     # ---- parents -------------------------------------------------------------------------------------------------
     @property
@@ -332,11 +407,9 @@ class Haul:
 
     def _copy_parents(self, parent: Parent, path: Path) -> Frozen:
         """The stored rows of the parent that are due, into a file of the spool."""
-        standing = self._standings[self._first.key]
-        newest = standing.newest
-        other = self._other_parent(standing)
-        since = newest.parent_load_id if newest and self._only_changed(standing) and not other else None
-        if other:
+        rules = self._rules[self._first.key]
+        since, by_parent = rules.parents_changed_since, rules.goes_on_by_parent
+        if rules.has_other_parent:
             self._step.say(f"{self._plan.name}: its parent has changed, all rows of {parent.resource} are due")
         target, plan = self._parent_table(parent)
         rows = copy_parent_rows(
@@ -347,38 +420,28 @@ class Haul:
             destination=path,
             partition=self._partition_of_parent,
             newer_than=since,
-            also=newest.failed_parents if newest and since else (),
-            cursors_of=self._step.asset if self._goes_on_by_parent else None,
+            also=rules.owed_parents,
+            cursors_of=self._step.asset if by_parent else None,
             cursors_partition=self._first.key,
         )
-        whole, cursors = since is None, self._goes_on_by_parent
-        return Frozen(rows.keys, rows.skipped_null, rows.newest_load_id, since, whole=whole, cursors=cursors)
-
-    @property
-    def _goes_on_by_parent(self) -> bool:
-        """Whether each parent's rows are asked for from a cursor of its own on."""
-        return self._plan.incremental is not None and not self._begins_anew(self._standings[self._first.key])
-
-    def _begins_anew(self, standing: Standing) -> bool:
-        """Whether a load goes on from no cursor that stands there."""
-        return standing.rebuild or self._replaces_all or self._by_window or self._other_parent(standing)
+        return Frozen(
+            rows.keys,
+            rows.skipped_null,
+            rows.newest_load_id,
+            since,
+            whole=since is None,
+            cursors=by_parent,
+            beside=rows.beside,
+        )
 
     def _cursors_by_parent(self) -> Mapping[str, JsonScalar]:
         """How far the tables are for each parent, by its key as JSON."""
         target = self._step.target
-        if not self._goes_on_by_parent or not target.exists:
+        if not self._rules[self._first.key].goes_on_by_parent or not target.exists:
             return {}
         with target.read() as connection:
             kept = parent_cursors(connection, target.space(connection), self._step.asset, self._first.key)
         return {key: value for key, (value, _) in kept.items()}
-
-    def _other_parent(self, standing: Standing) -> bool:
-        """Whether the newest load asked for rows of another parent, or by other keys: its marks say nothing of these.
-
-        A load of a version that did not note its parent is taken for one of the same.
-        """
-        mine = self._keys_of_parent
-        return standing.notes.get("parent", mine) != mine
 
     def _parent_table(self, parent: Parent) -> tuple[Target, TablePlan]:
         table, plan = self._step.parents[parent.resource], self._step.plans[parent.resource].table
@@ -389,15 +452,6 @@ class Haul:
                 hint=f"Materialize the asset {table.key.to_user_string()} first.",
             )
         return table.target, plan
-
-    def _only_changed(self, standing: Standing) -> bool:
-        """Whether only those rows of the parent are due that changed since this resource's last load."""
-        parent = self._plan.parent
-        if standing.rebuild or self._replaces_partition or self._replaces_all or parent is None:
-            return False
-        if self._config.parents is Parents.default:
-            return self._step.plans[parent.resource].incremental is not None
-        return self._config.parents is Parents.changed
 
     def _stored_rows(self, child: Plan, parent: Parent, spool: Spool) -> Iterator[ParentRow]:
         """All rows of the stored parent of a resource that is walked in memory."""
@@ -412,3 +466,10 @@ class Haul:
             partition=self._partition_of_parent,
         )
         return read_parents(path)
+
+
+def _shapes_records(plan: Plan) -> list[object]:
+    """The settings that give a row of the API its form, as far as paging and cursor leave it alone."""
+    endpoint = plan.endpoint
+    request = endpoint and endpoint.model_copy(update={"incremental": None, "paginator": None})
+    return [request, plan.rows, plan.steps, plan.parent.include if plan.parent else (), plan.table.exact]

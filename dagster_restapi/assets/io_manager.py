@@ -13,6 +13,7 @@ from dagster._core.storage.db_io_manager import DbIOManager, DbTypeHandler, Tabl
 from dagster_duckdb.io_manager import DuckDbClient, DuckDBIOManager
 from pydantic import Field
 
+from dagster_restapi.assets.frame_events import DATABASE, is_told
 from dagster_restapi.assets.translator import PREFIX
 from dagster_restapi.errors import TableError
 from dagster_restapi.tables.frames import write_frame
@@ -121,11 +122,20 @@ class RestApiDbIOManager(DbIOManager):
             )
         slice_ = self._get_table_slice(context, context)
         target = self._settings.target(slice_.schema)
-        rows = write_frame(target, slice_.table, obj, where=_where(slice_), log=context.log.info)
+        rows = write_frame(
+            target,
+            slice_.table,
+            obj,
+            asset=_owner(context),
+            where=_where(slice_),
+            is_told=lambda: is_told(context, target, slice_.table),
+            log=context.log.info,
+        )
         context.add_output_metadata(
             {
                 "dagster/partition_row_count" if slice_.partition_dimensions else "dagster/row_count": rows,
                 "dagster/table_name": f"{slice_.schema}.{slice_.table}",
+                DATABASE: target.database,
             }
         )
 
@@ -164,6 +174,13 @@ def schema_of(key: dg.AssetKey, metadata: Mapping[str, Any], configured: str | N
     """The schema of an asset's tables, by dagster-duckdb's rule: the asset's own, the IO manager's, its key's."""
     prefix = key.path[-2] if len(key.path) > 1 else "public"
     return str(metadata.get("schema") or configured or prefix)
+
+
+def _owner(context: dg.OutputContext) -> str:
+    """To whom a table belongs: the asset, or the output of an op that makes none."""
+    if context.has_asset_key:
+        return str(context.asset_key.to_user_string())
+    return f"{context.op_def.name}.{context.name} (output)"
 
 
 def _kind(type_: object) -> str | None:

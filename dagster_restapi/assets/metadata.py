@@ -20,6 +20,7 @@ _OWN = {
     "_restapi_load_id": "The load that last changed the row.",
     "_restapi_row_hash": "Of the row's content: a merge leaves rows alone whose content did not change.",
     "_restapi_id": "The row's id, to which the tables of its lists refer.",
+    "_restapi_request_fields": "What the requests of children are made of, as the API spelled it.",
     "_restapi_partition": "The partition that the row belongs to.",
 }
 
@@ -55,8 +56,10 @@ def event_metadata(
         metadata[f"{PREFIX}/parents"] = fetched.parents or 0
         metadata[f"{PREFIX}/failed_parent_count"] = len(fetched.failed_parents)
         metadata[f"{PREFIX}/skipped_parents"] = fetched.skipped_parents
+        metadata[f"{PREFIX}/owed_parent_count"] = len(loaded.owed)
     metadata |= {
         f"{PREFIX}/failed_parents": [dict(key) for key in fetched.failed_parents[:100]],
+        **({f"{PREFIX}/owed_parents": [dict(key) for key in loaded.owed[:100]]} if loaded.owed else {}),
         f"{PREFIX}/requests": fetched.requests,
         f"{PREFIX}/retries": fetched.retries,
         f"{PREFIX}/waited_seconds": round(fetched.waited_seconds, 3),

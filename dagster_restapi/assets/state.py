@@ -12,6 +12,7 @@ from dagster._core.storage.event_log.base import AssetEntry
 
 from dagster_restapi.assets.translator import PREFIX
 from dagster_restapi.model import Cursor, LedgerRow
+from dagster_restapi.slice_state import answers_wipe
 from dagster_restapi.tables.ledger import Record
 
 CursorSource = Literal["metadata", "ledger", "initial", "full_refresh", "wiped", "partition"]
@@ -44,11 +45,6 @@ class Standing:
     unreported: str | None = None
     wipe: str | None = None
     preview: str = ""
-
-    @property
-    def notes(self) -> Mapping[str, str]:
-        """What the newest load noted of its settings."""
-        return self.newest.notes if self.newest else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +130,7 @@ def stand(past: Past, partition: str | None, *, by_window: bool, full_refresh: b
     if newest is None or not past.record.has_table:  # a table without a ledger row: its rows would come a second time
         rebuild = newest is not None or past.record.has_table
         return Standing(None, "initial", newest, rebuild=rebuild, wipe=wipe)
-    if wipe is not None and wipe != newest.wipe:
+    if not answers_wipe(newest, wipe):
         return Standing(None, "wiped", newest, rebuild=True, wipe=wipe)
     if reported:
         return Standing(newest.cursor, "metadata", newest, wipe=wipe, preview=event.preview if event else "")

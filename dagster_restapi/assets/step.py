@@ -134,7 +134,12 @@ class Step:
         run = self.context.run
         keys = [part.key for part in parts]
         record = record_of(
-            self.target, self.asset, keys, table=self.plan.table.table, root_run_id=run.root_run_id or run.run_id
+            self.target,
+            self.asset,
+            keys,
+            table=self.plan.table.table,
+            resource=self.plan.name,
+            root_run_id=run.root_run_id or run.run_id,
         )
         by_window = parts[0].window is not None
         return look_back(self.context.instance, run, self.context.asset_key, record, by_window=by_window)

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -152,38 +153,61 @@ def run(
 
 @main.command()
 @_CONFIG
-@click.argument("action", metavar="[RESOURCE | reset RESOURCE]", nargs=-1)
+@click.argument("action", metavar="[RESOURCE | reset RESOURCE | rename ASSET RESOURCE]", nargs=-1)
 @target_options
 @click.option("--partition", help="Of reset: this partition only.")
 @click.option("--parent", metavar="KEY", help="Of reset: the cursor for this row of the parent only.")
+@click.option("--drop-rows", is_flag=True, help="Of reset: remove the rows as well. Asks first.")
+@click.option("--yes", is_flag=True, help="Of --drop-rows: do not ask.")
 def state(
-    config: str,
-    action: tuple[str, ...],
-    database: str | None,
-    schema: str | None,
-    key_prefix: str,
-    partition: str | None,
-    parent: str | None,
+    config: str, action: tuple[str, ...], database: str | None, schema: str | None, key_prefix: str, **options: Any
 ) -> None:
-    """Show cursors and last loads, of all resources or of one; or reset one.
+    """Show cursors and last loads, of all resources or of one; reset one; or rename an asset.
 
-    After a reset the next load starts at the beginning. Rows stay in their tables until then.
+    After a reset the next load starts at the beginning, and the rows stay in their tables. ASSET is the former key of
+    an asset, as the ledger has it: its loads, cursors and tables become those of RESOURCE.
     """
     from dagster_restapi.cli.output import Output
     from dagster_restapi.cli.source import read_config
     from dagster_restapi.cli.state import State
     from dagster_restapi.tables.target import Target
 
-    resetting = len(action) == 2 and action[0] == "reset"
-    if len(action) > 1 and not resetting:
-        raise click.UsageError("Write RESOURCE to see one resource, or: reset RESOURCE")
-    if not resetting and (partition is not None or parent is not None or action == ("reset",)):
-        raise click.UsageError("--partition and --parent belong to: reset RESOURCE")
+    match action:
+        case ("reset" | "rename",) | ("rename", _):
+            raise click.UsageError("Write: reset RESOURCE, or: rename ASSET RESOURCE")
+        case ("reset", _):
+            if options["drop_rows"] and options["parent"] is not None:
+                raise click.UsageError("--drop-rows removes the rows of a resource or partition, not of one parent")
+            if options["yes"] and not options["drop_rows"]:
+                raise click.UsageError("--yes belongs to --drop-rows")
+        case () | (_,) | ("rename", _, _):
+            if any(value not in (None, False) for value in options.values()):
+                raise click.UsageError("--partition, --parent, --drop-rows and --yes belong to: reset RESOURCE")
+        case _:
+            raise click.UsageError("Write RESOURCE to see one resource, or: reset RESOURCE, rename ASSET RESOURCE")
     target = Target(database_of(database, config), schema_of(schema, key_prefix))
     found = State(read_config(config), target, prefix_of(key_prefix), Output())
-    if resetting:
-        found.reset(action[1], partition, parent)
-    elif action:
-        found.show_one(action[0])
-    else:
-        found.show()
+    match action:
+        case ("reset", name) if options["drop_rows"]:
+            found.drop_rows(name, options["partition"], _agrees(options["yes"]))
+        case ("reset", name):
+            found.reset(name, options["partition"], options["parent"])
+        case ("rename", old, name):
+            found.rename(old, name)
+        case (name,):
+            found.show_one(name)
+        case _:
+            found.show()
+
+
+def _agrees(yes: bool) -> Callable[[str], bool]:
+    """Asks a person at a terminal; anywhere else there is nobody to ask."""
+
+    def ask(question: str) -> bool:
+        if yes:
+            return True
+        if not sys.stdin.isatty():
+            raise click.UsageError("Nobody can be asked here whether rows are to go; --yes says so.")
+        return bool(click.confirm(question, err=True))
+
+    return ask

@@ -30,6 +30,7 @@ from dagster_restapi.extract.preview import named
 from dagster_restapi.extract.progress import watcher
 from dagster_restapi.model import Plan
 from dagster_restapi.tables.ledger import loads
+from dagster_restapi.tables.marks import is_reset
 from dagster_restapi.tables.target import Target
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def _planned(
         definition = graph.get(key).partitions_def
         if definition is None:
             return None
-        known = set() if wishes.full_refresh else {row.partition for row in loads(target, key.to_user_string())}
+        newest = {row.partition: row for row in loads(target, key.to_user_string())}
+        known = {part for part, row in newest.items() if not is_reset(row) and not wishes.full_refresh}
         return due_partitions(definition, wishes.partition, instance, known, f"resource {name}")
 
     found = {name: due(name, key) for name, key in keys.items()}
@@ -210,7 +212,7 @@ class _Handler(logging.Handler):
         super().__init__()
         self.screen = screen
         self._steps, self._verbose, self._output = steps, verbose, output
-        self._metadata: dict[str, list[Mapping[str, Any]]] = {}
+        self._metadata: dict[str, dict[str | None, Mapping[str, Any]]] = {}  # of the newest event of each partition
         self._started: dict[str, float] = {}
         self._left: Counter[str] = Counter()
 
@@ -235,12 +237,13 @@ class _Handler(logging.Handler):
             case DagsterEventType.STEP_START:
                 self.screen.start(name)
             case DagsterEventType.ASSET_MATERIALIZATION:
-                data = event.step_materialization_data.materialization.metadata
-                self._metadata.setdefault(name, []).append({key: value.value for key, value in data.items()})
+                told = event.step_materialization_data.materialization
+                data = {key: value.value for key, value in told.metadata.items()}
+                self._metadata.setdefault(name, {})[told.partition] = data
             case DagsterEventType.STEP_SUCCESS:
                 self._left[name] -= 1
                 if not self._left[name]:
-                    self.screen.done(name, _loaded(self._metadata.get(name, [])), seconds)
+                    self.screen.done(name, _loaded([*self._metadata.get(name, {}).values()]), seconds)
             case DagsterEventType.STEP_FAILURE:
                 self.screen.failed(name, self._told(event.step_failure_data.error), seconds)
 

@@ -1,18 +1,23 @@
-"""`state`: what the ledger knows of a configuration's resources, and how to make it forget."""
+"""`state`: what the ledger knows of a configuration's resources, how to begin again, and how to rename an asset."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from dagster_restapi.cli.output import Output
+from dagster_restapi.config.placeholders import nearest
 from dagster_restapi.config.plan import plan as make_plans
 from dagster_restapi.config.source import RestApiConfig
 from dagster_restapi.errors import ConfigError
 from dagster_restapi.extract.preview import named
 from dagster_restapi.model import Cursor, LedgerRow, Plan
-from dagster_restapi.tables.ledger import cursor_summary, forget, forget_parent, loads, parent_cursors
+from dagster_restapi.tables.ledger import cursor_summary, loads, parent_cursors
+from dagster_restapi.tables.marks import is_mark, is_reset
+from dagster_restapi.tables.owner import Claim
+from dagster_restapi.tables.rename import assets, rename
+from dagster_restapi.tables.reset import drop_rows, reset, reset_parent, what_would_go
 from dagster_restapi.tables.target import Target
 
 _HISTORY = 20  # loads that are listed
@@ -66,27 +71,22 @@ class State:
             self._output.table(("partition", "parent", "cursor"), cursors)
 
     def reset(self, name: str, partition: str | None, parent: str | None) -> None:
-        """Makes the ledger forget a resource, one of its partitions, or how far it is for one row of its parent.
+        """Makes a resource begin again, or one of its partitions, or one row of its parent; rows stay.
 
         Raises:
-            ConfigError: There is nothing to forget, or the next load would append rows that are there.
+            ConfigError: There is nothing to reset.
         """
         self._check_database()
         plan = named(self._plans, name)
-        if plan.table.disposition == "append":
-            raise ConfigError(
-                f"the resource {name!r} appends: after a reset its next load would bring the same rows once more",
-                hint=f"To replace its rows, use `dagster-restapi run … --full-refresh --select {name}`.",
-            )
         if parent is not None:
             self._reset_parent(plan, partition, parent)
             return
-        count = forget(self._target, self._asset(plan), partition)
+        count = reset(self._target, self._asset(plan), partition)
         what = name if partition is None else f"partition {partition} of {name}"
         if not count:
             raise ConfigError(f"the ledger knows no load of {what}", where=self._target.database)
-        told = f"{count} load{'' if count == 1 else 's'} forgotten"
-        self._output.note(f"{what}: {told}. The rows stay; the next load starts at the beginning.")
+        told = f" ({count} partitions)" if count > 1 else ""
+        self._output.note(f"{what} is reset{told}. The rows stay; the next load starts at the beginning.")
 
     def _reset_parent(self, plan: Plan, partition: str | None, parent: str) -> None:
         if not _per_parent(plan):
@@ -98,11 +98,57 @@ class State:
                 f"{'several' if found else 'no'} cursors of {plan.name!r} are for a parent {parent!r}",
                 hint=f"See `dagster-restapi state … {plan.name}`; write the whole key as it stands there.",
             )
-        forget_parent(self._target, self._asset(plan), found[0], partition)
+        reset_parent(self._target, self._asset(plan), found[0], partition)
         self._output.note(
             f"{plan.name}: the cursor for {found[0]} is forgotten. The next load that asks with it starts at the "
             "beginning; `run --parents all` asks with every row of the parent."
         )
+
+    def drop_rows(self, name: str, partition: str | None, agrees: Callable[[str], bool]) -> None:
+        """Takes a resource's tables and loads away, or the rows and loads of one partition.
+
+        Args:
+            agrees: Asks the person whether that is to be done.
+
+        Raises:
+            ConfigError: There is nothing to take away.
+            TableError: A table is not the resource's own.
+        """
+        self._check_database()
+        plan = named(self._plans, name)
+        claim = Claim(plan.table.table, self._asset(plan), plan.name, self._target.database)
+        what = name if partition is None else f"partition {partition} of {name}"
+        found = what_would_go(self._target, claim, partition)
+        if not found.loads and not any(found.rows.values()):
+            raise ConfigError(f"there are neither rows nor loads of {what}", where=self._target.database)
+        for table, rows in found.rows.items():
+            self._output.note(f"{table}: {_many(rows, 'row')}")
+        if not agrees(f"Remove them, and {_many(found.loads, 'load')} of {what}?"):
+            self._output.note("Nothing was removed.")
+            return
+        gone = drop_rows(self._target, claim, partition)
+        self._output.note(f"{what}: removed {_many(sum(gone.rows.values()), 'row')} and {_many(gone.loads, 'load')}.")
+
+    def rename(self, old: str, name: str) -> None:
+        """Hands everything of an asset over to a resource of the configuration.
+
+        Raises:
+            ConfigError: The ledger knows no such asset.
+            TableError: The resource has loads of its own, or a table is in the way.
+        """
+        self._check_database()
+        plan = named(self._plans, name)
+        new, known = self._asset(plan), assets(self._target)
+        if old not in known:
+            raise ConfigError(
+                f"the ledger knows no load of an asset {old!r}",
+                where=f"schema {self._target.schema} of {self._target.database}",
+                hint=nearest(old, known) or f"It knows {', '.join(known) or 'none'}.",
+            )
+        done = rename(self._target, old, new, plan.table)
+        for before, now in done.tables.items():
+            self._output.note(f"table {before} is {now} now")
+        self._output.note(f"{old} is {new} now: {_many(done.loads, 'load')}. The next run goes on from there.")
 
     # ---- reading -------------------------------------------------------------------------------------------------
     def _check_database(self) -> None:
@@ -119,9 +165,12 @@ class State:
         for name, plan in self._plans.items():
             slices = known.get(self._asset(plan), {})
             for partition, rows in slices.items():
-                newest = rows[-1]
-                cursor = self._summary(plan, partition) if _per_parent(plan) else _value(newest.cursor)
-                yield name, partition, cursor, len(rows), newest.rows, newest.committed_at, newest.load_id
+                cursor = self._summary(plan, partition) if _per_parent(plan) else _value(rows[-1].cursor)
+                if not cursor and is_reset(rows[-1]):
+                    cursor = "reset"
+                done = [row for row in rows if not is_mark(row)] or rows
+                newest = done[-1]
+                yield name, partition, cursor, len(done), newest.rows, newest.committed_at, newest.load_id
             if not slices:
                 yield name, None, "not loaded", 0, None, None, None
 
@@ -141,6 +190,10 @@ def _per_parent(plan: Plan) -> bool:
 
 def _value(cursor: Cursor | None) -> object:
     return None if cursor is None else cursor.value
+
+
+def _many(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _spellings(key: str) -> tuple[str, ...]:

@@ -113,6 +113,11 @@ class IncrementalConfig(Settings):
                 raise ValueError("`initial_value` and `end_value` leave no range between them")
         return self
 
+    @property
+    def in_order(self) -> bool:
+        """Whether the API sends its rows in the order in which the cursor moves."""
+        return self.row_order == ("desc" if self.last_value_func == "min" else "asc")
+
 
 def _comparable(value: CursorValue) -> Any:
     """A number, or the instant that a text spells; None where the order is not plain."""

@@ -24,7 +24,8 @@ def fingerprint(*parts: Any) -> str:
     """sha256 over models, dataclasses and plain values, as 64 hexadecimal digits.
 
     Secrets count by the name of their environment variable, and all others as the same; functions by module and name.
-    A setting that is None counts as if it did not exist, so that a later one of this library changes no hash.
+    A setting that is None counts as if it did not exist, so that a later one of this library changes no hash; and so
+    does a field of a dataclass whose metadata say `fingerprint: False`.
     """
     return sha256(msgspec.json.encode(_plain(parts), order="sorted")).hexdigest()
 
@@ -40,7 +41,8 @@ def _plain(value: Any) -> Any:
         fields = {name: _plain_entry(name, item) for name, item in vars(value).items() if item is not None}
         return [type(value).__name__, fields]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        items = ((item.name, getattr(value, item.name)) for item in dataclasses.fields(value))
+        counted = (item for item in dataclasses.fields(value) if item.metadata.get("fingerprint", True))
+        items = ((item.name, getattr(value, item.name)) for item in counted)
         return [type(value).__name__, {name: _plain(item) for name, item in items if item is not None}]
     if isinstance(value, Mapping):
         return {str(key): _plain_entry(str(key), item) for key, item in value.items()}

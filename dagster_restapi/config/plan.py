@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dagster_restapi.config.columns import key_path, longest_path
@@ -47,7 +48,7 @@ def plan(config: RestApiConfig, *, partitioned: bool = False) -> dict[str, Plan]
     plans: dict[str, Plan] = {}
     for item in _parents_first(resolved):
         plans[item.name] = _plan(item, config.client, plans)
-    return plans
+    return {name: _with_request_fields(item, plans) for name, item in plans.items()}
 
 
 def mistakes_in(config: RestApiConfig) -> list[Mistake]:
@@ -312,6 +313,14 @@ def _plan(item: Resolved, client: ClientConfig, plans: Mapping[str, Plan]) -> Pl
             [table, parent, walked, steps, settings.partitions],
         ),
     )
+
+
+def _with_request_fields(item: Plan, plans: Mapping[str, Plan]) -> Plan:
+    """The plan with what its stored rows have to keep for its children."""
+    parents = (other.parent for other in plans.values())
+    ours = [parent for parent in parents if parent and parent.stored and parent.resource == item.name]
+    paths = {path for parent in ours for path in (*parent.fields, *parent.include)}
+    return replace(item, table=replace(item.table, request_fields=tuple(sorted(paths)))) if paths else item
 
 
 def _parent(item: Resolved, plans: Mapping[str, Plan]) -> Parent | None:

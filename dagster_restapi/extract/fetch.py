@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,17 +18,19 @@ import msgspec
 from dagster_restapi.errors import Cancelled, PagingError, RequestError, ResponseError, RestApiError
 from dagster_restapi.extract.decimals import Decimals
 from dagster_restapi.extract.facts import Facts
-from dagster_restapi.extract.incremental import Range, furthest_of, rank
-from dagster_restapi.extract.parents import FILE, Frozen, ParentRow, freeze_parents, included, parse_row
+from dagster_restapi.extract.incremental import Range, furthest_of, nearest_of, rank
+from dagster_restapi.extract.parents import FILE, Frozen, ParentRow, RequestFields, freeze_parents, included, parse_row
 from dagster_restapi.extract.progress import Progress
 from dagster_restapi.extract.side_by_side import Item, side_by_side
 from dagster_restapi.extract.steps import process, rows_of
 from dagster_restapi.http.origin import safe_url
 from dagster_restapi.http.paginators import Ahead
 from dagster_restapi.model import Fetched
-from dagster_restapi.spool import Spool, without_hash
+from dagster_restapi.slice_state import ParentKey, key_text, key_value
+from dagster_restapi.spool import Spool
 
 if TYPE_CHECKING:
+    from dagster_restapi.config.endpoint import IncrementalConfig
     from dagster_restapi.extract.walker import Walker
     from dagster_restapi.http.walk import Page, Walk
     from dagster_restapi.model import JsonScalar, Parent, Plan, Slice
@@ -61,6 +63,8 @@ class Fetch:
         stored_parents: Copies the rows of a parent that has a table into the given file; gives the parent's newest
             load with the counts.
         cursors: How far the child of a parent without a table is loaded, by the parent's key as JSON with sorted keys.
+        owed: Keys of parents that earlier loads left out.
+        hash_by_parent: Tell rows of the same content apart by the parent that they belong to.
         since: Where the slice goes on, in words for the log.
         tell: Takes lines for the run's log.
         stop: Set from outside, it ends every thread at its next page; the spool keeps what is committed.
@@ -76,6 +80,8 @@ class Fetch:
         *,
         stored_parents: Callable[[Parent, Path], Frozen] | None = None,
         cursors: Callable[[], Mapping[str, JsonScalar]] = dict,
+        owed: Iterable[ParentKey] = (),
+        hash_by_parent: bool = False,
         since: str = "",
         tell: Callable[[str], None] = _log.info,
         stop: threading.Event | None = None,
@@ -83,7 +89,8 @@ class Fetch:
     ) -> None:
         self._walker, self._plan, self._slice, self._spool = walker, plan, slice_, spool
         self._stored_parents, self._cursors, self._tell = stored_parents, cursors, tell
-        self._decimals = Decimals(plan)
+        self._owed, self._hash_by_parent = frozenset(map(key_text, owed)), hash_by_parent
+        self._decimals, self._request_fields = Decimals(plan), RequestFields(plan.table.request_fields)
         self._stop, self._meanwhile = stop or threading.Event(), meanwhile
         self._progress = Progress(plan.name, tell, since)
         self._where = f"resource {plan.name}"
@@ -99,8 +106,13 @@ class Fetch:
         """
         if "fetched" in self._spool.notes:  # an earlier try failed behind this point
             return msgspec.convert(self._spool.notes["fetched"], Fetched)
+        if self._spool.discarded:
+            self._tell(
+                f"{self._plan.name}: an earlier attempt is thrown away and fetched anew: {self._spool.discarded}"
+            )
         if self._spool.resumed:
-            self._tell(f"{self._plan.name}: goes on behind {self._spool.rows:,} rows of an earlier try")
+            self._note_clamps()
+            self._tell(f"{self._plan.name}: resuming after {self._spool.rows:,} rows from an earlier attempt")
             done = [Facts.parse(unit.facts) for unit in self._spool.units.values()]
             self._progress.goes_on(
                 walks=sum(facts.walks for facts in done),
@@ -120,6 +132,7 @@ class Fetch:
             self._note_spent(before, time.monotonic() - started)
         fetched = self._fetched()
         self._spool.note(fetched=msgspec.to_builtins(fetched))
+        self._spool.sync()
         self._tell(self._progress.line())
         return fetched
 
@@ -132,7 +145,8 @@ class Fetch:
         writer, facts = self._spool.writer(0), Facts()
         for records in rows_of(self._plan.rows, self._where):
             self._check_stop()
-            writer.write(self._decimals.settled(process(records, self._plan.steps, {}, self._where)))
+            settled = self._decimals.settled(process(records, self._plan.steps, {}, self._where))
+            writer.write(settled, request_fields=self._request_fields.of(settled))
             facts.received += len(records)
             facts.pages += 1
             self._progress.page(len(records), 0)
@@ -220,9 +234,11 @@ class Fetch:
         if "parents" not in self._spool.notes:
             self._freeze(parent, path)
         keys = self._progress.expected_walks = self._spool.notes["parents"]["keys"]
+        if self._all_failed(keys):
+            self._spool.discard(0)  # the last attempt ended by this: it asks nobody, and would call it a success
         self._run_all(self._family, self._families(path), self._plan.concurrency)
-        if self._first_failure and len(self._failed()) == keys:
-            raise self._first_failure  # all of them: that is no matter of single parents
+        if self._first_failure and self._all_failed(keys):
+            raise self._first_failure
         self._write_cursors()
 
     def _freeze(self, parent: Parent, path: Path) -> None:
@@ -232,6 +248,8 @@ class Fetch:
             frozen = self._stored_parents(parent, path)
         else:
             frozen = self._fetch_parent(parent, path)
+        for file in (path, *frozen.beside):
+            self._spool.keep(file)
         self._spool.note(
             parents={
                 "keys": frozen.keys,
@@ -261,8 +279,8 @@ class Fetch:
             fetched = Fetch(
                 self._walker, plan, slice_, spool, stored_parents=stored, tell=self._tell, stop=self._stop
             ).run()
-            records, where = map(without_hash, spool.records()), f"resource {parent.resource}"
-            frozen = freeze_parents(records, parent, path, where, self._cursors())
+            where = f"resource {parent.resource}"
+            frozen = freeze_parents(spool.records(), parent, path, where, self._cursors())
             spool.remove()
         told = [f"{parent.resource}: {warning}" for warning in fetched.warnings]
         return replace(frozen, complete=fetched.complete and not fetched.failed_parents, warnings=tuple(told))
@@ -295,7 +313,7 @@ class Fetch:
 
     def _one_parent(self, row: ParentRow, index: int, writer: Writer, facts: Facts, state: Any) -> Facts:
         before = facts.to_json()
-        cuts = facts.cuts
+        cuts, owed = facts.cuts, row.owed or (bool(self._owed) and key_text(row.key) in self._owed)
         try:
             self._walk(row, writer, facts, state, lambda next_page: (index, next_page))
         except (RequestError, ResponseError, PagingError) as error:
@@ -306,27 +324,52 @@ class Fetch:
             writer.rollback()
             facts = Facts.parse(before)
             facts.failed.append(row.key)
+            facts.owed += [row.key] if owed else []
         else:
-            if facts.furthest is not None and facts.cuts == cuts:
-                facts.cursors.append((row.key, facts.furthest))
+            whole = facts.cuts == cuts
+            furthest = self._clamped_of(writer.number, index, facts.furthest)
+            if furthest is not None and whole:
+                facts.cursors.append((row.key, furthest))
+            facts.held_back |= furthest != facts.furthest
+            if owed:  # of a window that is given by hand, the rest is due all the same
+                (facts.settled if whole and not self._slice.by_hand else facts.owed).append(row.key)
         facts.furthest, facts.walk_pages = None, 0
         facts.walks += 1
         return facts
+
+    def _all_failed(self, keys: int) -> bool:
+        """Whether no parent that was asked has answered: that is no matter of single parents.
+
+        Where only those are asked that failed before, and fail once more, it still may be.
+        """
+        known = sum(len(unit.facts.get("owed", ())) for unit in self._spool.units.values())
+        return 0 < keys == len(self._failed()) > known
 
     def _failed(self) -> list[dict[str, Any]]:
         return [key for _, unit in sorted(self._spool.units.items()) for key in unit.facts.get("failed", ())]
 
     def _write_cursors(self) -> None:
-        """One line per parent key: how far the child is loaded for it. The load brings them beside the ledger."""
-        if self._plan.incremental is None or self._slice.by_hand or self._slice.window:
+        """One line per parent key: how far the child is loaded for it. The load brings them beside the ledger.
+
+        A parent that failed in a window given by hand is owed that window: it is asked from the beginning on.
+        """
+        if self._plan.incremental is None or self._slice.window:
             return
         path = self._spool.directory / CURSORS_FILE
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as lines:
-            for _, unit in sorted(self._spool.units.items()):
-                for key, value in unit.facts.get("cursors", ()):
-                    ranked = rank(value)
-                    line = {"key": key, "value": value, "kind": ranked.kind if ranked else "text"}
-                    lines.write(msgspec.json.encode(line) + b"\n")
+        part = path.with_suffix(".part")
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as lines:
+            lines.writelines(msgspec.json.encode(line) + b"\n" for line in self._new_cursors())
+        part.replace(path)
+        self._spool.keep(path)
+
+    def _new_cursors(self) -> Iterator[dict[str, Any]]:
+        if self._slice.by_hand:
+            yield from ({"key": key, "value": None, "kind": "text"} for key in self._failed())
+            return
+        for _, unit in sorted(self._spool.units.items()):
+            for key, value in unit.facts.get("cursors", ()):
+                ranked = rank(value)
+                yield {"key": key, "value": value, "kind": ranked.kind if ranked else "text"}
 
     # ---- one walk ------------------------------------------------------------------------------------------------
     def _walk(
@@ -370,18 +413,18 @@ class Fetch:
             records = range_.keep(records)
             places = range_.places if self._slice.stretch else None
             if row is not None and row.cursor is not None:
-                places = range_.at(row.cursor, records)
+                places = range_.not_beyond(row.cursor, records)
             facts.furthest = range_.furthest
             facts.out_of_range, facts.without_cursor = range_.out_of_range, range_.without_cursor
         fault: ResponseError | None = None
         try:
-            writer.write(records, places)
+            writer.write(records, places, self._request_fields.of(records), salt=self._salt(row))
         except ResponseError as error:
             fault = error
         if fault:
             raise ResponseError(fault.what, where=f"{self._where}, page {page.number}, {page.url}", hint=fault.hint)
-        if page.by_position and page.next and self._plan.incremental and self._plan.parent is None:
-            self._spool.keep_from_others()  # a run of tomorrow would go on behind rows that have moved, with the cursor
+        if page.by_position and page.next:
+            self._spool.keep_from_others()  # a run of tomorrow would go on behind rows that have moved
         facts.pages += 1
         facts.received += len(page.records)
         facts.cuts += not page.complete
@@ -390,6 +433,9 @@ class Fetch:
         if self._plan.parent is None:
             self._progress.expected_rows = page.total or self._progress.expected_rows
             self._progress.expected_pages = page.total_pages or self._progress.expected_pages
+
+    def _salt(self, row: ParentRow | None) -> bytes:
+        return key_value(row.key).encode() if row and self._hash_by_parent else b""
 
     def _range(self, row: ParentRow | None, facts: Facts) -> Range | None:
         settings = self._plan.incremental
@@ -456,6 +502,10 @@ class Fetch:
             without_cursor=sum(facts.without_cursor for facts in all_facts),
             parents=parents.get("keys"),
             failed_parents=failed,
+            owed_parents=tuple(key for facts in all_facts for key in facts.owed),
+            settled_parents=tuple(key for facts in all_facts for key in facts.settled),
+            parents_complete=parents.get("complete", True),
+            held_back=any(facts.held_back for facts in all_facts) or self._is_held_back(all_facts),
             skipped_parents=parents.get("skipped", 0),
             parent_load_id=parents.get("load_id" if moves else "since"),
             warnings=self._warnings(all_facts),
@@ -472,7 +522,8 @@ class Fetch:
 
     @property
     def _asks_for_everything(self) -> bool:
-        return self._plan.incremental is None and self._slice.max_pages is None
+        """Whether the slice is asked for all that it has; a time window is, whatever its rows are told by."""
+        return (self._plan.incremental is None or self._slice.window is not None) and self._slice.max_pages is None
 
     def _cursor_moves_to(self, all_facts: list[Facts]) -> Any:
         """The furthest value that a complete walk on from the cursor saw; None: the cursor stays where it is."""
@@ -481,7 +532,46 @@ class Fetch:
             return None
         if self._slice.by_hand or self._slice.window or not all(facts.complete for facts in all_facts):
             return None
+        furthest, clamp = self._seen_up_to(all_facts, settings), self._spool.notes.get("clamp")
+        return nearest_of(furthest, clamp["at"], settings) if clamp else furthest
+
+    def _seen_up_to(self, all_facts: list[Facts], settings: IncrementalConfig) -> Any:
         return furthest_of([facts.furthest for facts in all_facts], settings)
+
+    # ---- what a resumed load may say of the cursor -----------------------------------------------------------------
+    # A row on a page that was fetched before the interruption may have been edited since, at a cursor value beyond all
+    # that had been seen by then; a later page may hold a value that lies even further. The cursor would pass the edit.
+    def _note_clamps(self) -> None:
+        """Notes how far what is fetched had come when the attempt before ended; the first such note of a walk stays."""
+        settings = self._plan.incremental
+        if settings is None or settings.in_order or self._slice.window:
+            return
+        if self._plan.parent is None:
+            seen = [Facts.parse(unit.facts) for unit in self._spool.units.values()]
+            if "clamp" not in self._spool.notes and any(facts.received for facts in seen):
+                self._spool.note(clamp={"at": self._seen_up_to(seen, settings)})
+            return
+        known = self._spool.notes.get("clamps", {})
+        clamps = dict(known)
+        for number, unit in self._spool.units.items():
+            index, page = unit.state or (0, None)
+            if page is not None and clamps.get(str(number), [None])[0] != index:
+                clamps[str(number)] = [index, unit.facts.get("furthest")]
+        if clamps != known:
+            self._spool.note(clamps=clamps)
+
+    def _is_held_back(self, all_facts: list[Facts]) -> bool:
+        """Whether the cursor moves less far than rows came."""
+        settings = self._plan.incremental
+        if settings is None or "clamp" not in self._spool.notes:
+            return False
+        return bool(self._cursor_moves_to(all_facts) != self._seen_up_to(all_facts, settings))
+
+    def _clamped_of(self, number: int, index: int, furthest: Any) -> Any:
+        """Where the cursor of a parent moves to; None: it stays where it is."""
+        of, at = self._spool.notes.get("clamps", {}).get(str(number), (None, None))
+        settings = self._plan.incremental
+        return nearest_of(furthest, at, settings) if settings and of == index else furthest
 
     def _warnings(self, all_facts: list[Facts]) -> tuple[str, ...]:
         """Each warning once; at most ten, since a thousand parents may say the same."""

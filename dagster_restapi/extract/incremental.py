@@ -201,12 +201,12 @@ class Range:
                 kept.append(record)
         return kept
 
-    def at(self, position: str | float, records: list[dict[str, Any]]) -> list[int]:
-        """1 for each of the records that stands at this very position, else 0."""
+    def not_beyond(self, position: str | float, records: list[dict[str, Any]]) -> list[int]:
+        """1 for each of the records that does not lie beyond this position, else 0."""
         wanted, find = rank(position), first(self.settings.cursor_path)
         assert wanted is not None, "a cursor has a rank"
         ranks = (rank(find(record)) for record in records)
-        return [int(one is not None and one.order == wanted.order) for one in ranks]
+        return [int(one is None or compare(one, wanted) * self._direction <= 0) for one in ranks]
 
     def _keeps_all(self, values: list[Any]) -> bool:
         """Whether the least and the greatest value of a page lie within the range; then all do, and are taken at once.
@@ -328,3 +328,10 @@ def furthest_of(values: Mapping[Any, Any] | list[Any], settings: IncrementalConf
         if ranked is not None and (best is None or compare(ranked, best[1]) * direction > 0):
             best = (value, ranked)
     return best[0] if best else None
+
+
+def nearest_of(value: Any, limit: Any, settings: IncrementalConfig) -> Any:
+    """The one of two cursor values that comes first by the settings' direction; None where one of them is None."""
+    if value is None or limit is None:
+        return None
+    return limit if furthest_of([limit, value], settings) == value else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import md5
 from pathlib import Path
@@ -30,16 +30,35 @@ class ParentRow:
         key: The values that requests are made of, by JSONPath.
         include: The values that are copied into the child's records, by JSONPath.
         cursor: How far the child is loaded for this key; None: not yet.
+        owed: Whether an earlier load left this row's children out.
     """
 
     key: dict[str, Any]
     include: dict[str, Any] = field(default_factory=dict)
     cursor: str | int | float | None = None
+    owed: bool = False
 
     @property
     def label(self) -> str:
         """The key as messages show it."""
         return ", ".join(f"{name}={value!r}" for name, value in self.key.items())
+
+
+class RequestFields:
+    """Finds in records what the requests of a resource's children are made of.
+
+    Rows keep it beside their columns, whose types may not have what the API sent: `1` beside a text is `"1"` there.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = [(path, first(path)) for path in paths]
+
+    def of(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]] | None:
+        """The values of each record by path, without those that it lacks; None where no child asks for any."""
+        return list(map(self._of, records)) if self._paths else None
+
+    def _of(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        return {path: value for path, find in self._paths if (value := find(record)) is not MISSING}
 
 
 parse_row = msgspec.json.Decoder(ParentRow).decode
@@ -66,6 +85,7 @@ class Frozen:
         cursors: Whether the rows tell how far the child is loaded for them.
         complete: Whether the parent's own walk came to its end.
         warnings: What a person should know of that walk.
+        beside: Files that were written beside the rows, and belong to them.
     """
 
     keys: int
@@ -76,6 +96,7 @@ class Frozen:
     cursors: bool = False
     complete: bool = True
     warnings: tuple[str, ...] = ()
+    beside: tuple[Path, ...] = ()
 
 
 def freeze_parents(

@@ -15,6 +15,7 @@ from dagster_restapi.config.columns import Path, child_name, column_name
 from dagster_restapi.errors import ContractError, TableError
 from dagster_restapi.model import TablePlan
 from dagster_restapi.tables.ledger import COLUMNS, TABLES
+from dagster_restapi.tables.owner import Holdings, Relation, fold, foreign, register
 from dagster_restapi.tables.shape import Field, Shape
 from dagster_restapi.tables.sql import Space, listing, literal, quote
 from dagster_restapi.tables.stage import Staged
@@ -28,7 +29,6 @@ from dagster_restapi.tables.types import (
     exact,
     inexact,
     loses_integers,
-    plain,
     same_digits,
     widen,
 )
@@ -42,6 +42,7 @@ SYSTEM_CHILD = {
     "_restapi_index": "BIGINT",
 }
 PARTITION = "_restapi_partition"
+REQUEST_FIELDS = "_restapi_request_fields"
 # Digests do not compress, and trying costs half of the time for which the file is locked.
 _STORED = {"_restapi_id": " USING COMPRESSION uncompressed"}
 TablePath = tuple[Path, ...]
@@ -100,7 +101,7 @@ class _Known:
     """What stands in the target: tables that belong to this root, and their columns."""
 
     tables: dict[TablePath, str] = field(default_factory=dict)
-    others: dict[str, str] = field(default_factory=dict)  # table name without case -> root that it belongs to
+    others: set[str] = field(default_factory=set)  # names of registered tables of others, as DuckDB compares them
     columns: dict[str, dict[str, str]] = field(default_factory=dict)  # table -> column -> type
     paths: dict[str, dict[Path, str]] = field(default_factory=dict)  # table -> path -> column
     remembered: set[tuple[str, str]] = field(default_factory=set)  # table and column that `paths` was read from
@@ -112,6 +113,7 @@ def evolve(
     plan: TablePlan,
     staged: Staged,
     *,
+    held: Holdings,
     asset: str,
     partitioned: bool,
     fresh: bool,
@@ -119,14 +121,15 @@ def evolve(
     """Makes the target's tables fit for the staged rows.
 
     Args:
+        held: What stands in the schema, after `Holdings.check`: the tables of this root are the asset's own.
         partitioned: The asset has partitions: every table gets `_restapi_partition`.
         fresh: The load replaces all there is: older tables are dropped, so that their types do not outlive their rows.
 
     Raises:
         ContractError: The contract freezes what this load would change.
-        TableError: The root table belongs to another asset, or stored values do not fit a hint.
+        TableError: A list's table belongs to somebody else, or stored values do not fit a hint.
     """
-    return _Evolver(connection, space, plan, staged, asset, partitioned).run(fresh)
+    return _Evolver(connection, space, plan, staged, held, asset, partitioned).run(fresh)
 
 
 class _Evolver:
@@ -136,22 +139,25 @@ class _Evolver:
         space: Space,
         plan: TablePlan,
         staged: Staged,
+        held: Holdings,
         asset: str,
         partitioned: bool,
     ) -> None:
         self._connection, self._space, self._plan, self._staged = connection, space, plan, staged
+        self._held = held
         self._asset, self._partitioned = asset, partitioned
         self._changes: list[str] = []
         self._warnings: list[str] = []
         self._known = _Known()
+        self._stood = self._dropped = False  # the root table, before this load; and by it
 
     def run(self, fresh: bool) -> Evolved:
         self._known = self._look()
-        self._own()
         known = self._known
-        existed = self._plan.table in known.columns
+        self._stood = existed = self._plan.table in known.columns
+        self._own()
         before = self._count(self._space.table(self._plan.table)) if existed else 0
-        dropped = fresh and existed
+        self._dropped = dropped = fresh and existed
         if dropped:
             self._drop()
             existed = False
@@ -174,74 +180,59 @@ class _Evolver:
     # ---- what stands there -------------------------------------------------------------------------------------------
     def _look(self) -> _Known:
         known = _Known()
-        for name, root, path in self._connection.execute(
-            f"SELECT table_name, root, path FROM {self._space.table(TABLES)}"
-        ).fetchall():
-            if root == self._plan.table:
-                known.tables[_table_path(path)] = name
+        for entry in self._held.entries.values():
+            if entry.root == self._plan.table:
+                known.tables[table_path(entry.path or "[]")] = entry.table
             else:
-                known.others[name.casefold()] = root
-        for name, column, kind in self._connection.execute(
-            "SELECT table_name, column_name, data_type FROM duckdb_columns() "
-            "WHERE database_name = ? AND schema_name = ? ORDER BY table_name, column_index",
-            [self._space.catalog, self._space.schema],
-        ).fetchall():
-            known.columns.setdefault(name, {})[column] = plain(kind)
-        names = list(known.tables.values())
-        if names:
-            marks = listing("?" for _ in names)
-            for name, column, path in self._connection.execute(
-                f"SELECT table_name, column_name, path FROM {self._space.table(COLUMNS)} WHERE table_name IN ({marks})",
-                names,
-            ).fetchall():
-                known.paths.setdefault(name, {})[tuple(json.loads(path))] = column
-                known.remembered.add((name, column))
+                known.others.add(fold(entry.table))
+        known.columns = {relation.name: relation.columns for relation in self._held.relations.values()}
+        for name in known.tables.values():
+            self._recall(known, name)
         return known
 
+    def _recall(self, known: _Known, table: str) -> None:
+        """Which path each column of a table holds."""
+        for column, path in self._connection.execute(
+            f"SELECT column_name, path FROM {self._space.table(COLUMNS)} WHERE table_name = ?", [table]
+        ).fetchall():
+            known.paths.setdefault(table, {})[tuple(json.loads(path))] = column
+            known.remembered.add((table, column))
+
     def _own(self) -> None:
-        """The root table has one owner; a table that nobody loads any more may be taken over."""
-        table = self._plan.table
-        rows = self._connection.execute(
-            f"SELECT asset, root FROM {self._space.table(TABLES)} WHERE table_name = ?", [table]
-        ).fetchall()
-        stands = table in self._known.columns
-        for asset, root in rows:
-            if stands and (root != table or asset not in (None, self._asset)):
-                owner = f"the asset {asset}" if root == table else f"{root}, as a child table of it"
-                raise TableError(
-                    f"the table {table!r} belongs to {owner}",
-                    where=self._asset,
-                    hint="Give this resource another `table_name`, or another schema; "
-                    "if the asset was renamed, forget its old name, or drop the table.",
-                )
-        if not stands:  # dropped by hand: what was known of it is void
+        """Enters the root table as this asset's; one that nobody loads any more is taken over with its lists."""
+        table, entry = self._plan.table, self._held.entry(self._plan.table)
+        if not self._stood:  # dropped by hand: what was known of it is void
             self._forget()
-        if not stands or rows != [(self._asset, table)]:
-            self._connection.execute(f"DELETE FROM {self._space.table(TABLES)} WHERE table_name = ?", [table])
+            self._connection.execute(f"DELETE FROM {self._space.table(COLUMNS)} WHERE table_name = ?", [table])
+        if not self._stood or entry is None or entry.asset != self._asset:
             self._register((), table)
+            self._connection.execute(
+                f"UPDATE {self._space.table(TABLES)} SET asset = ? WHERE root = ?", [self._asset, table]
+            )
+            self._recall(self._known, table)
 
     def _register(self, path: TablePath, name: str) -> None:
         self._known.tables[path] = name
-        self._connection.execute(
-            f"INSERT INTO {self._space.table(TABLES)} (table_name, root, asset, path) VALUES (?, ?, ?, ?)",
-            [name, self._plan.table, self._asset, json.dumps(path)],
-        )
+        register(self._connection, self._space, name, root=self._plan.table, asset=self._asset, path=json.dumps(path))
 
     def _forget(self) -> None:
         for name in self._known.tables.values():
             self._connection.execute(f"DELETE FROM {self._space.table(COLUMNS)} WHERE table_name = ?", [name])
         self._connection.execute(f"DELETE FROM {self._space.table(TABLES)} WHERE root = ?", [self._plan.table])
         for name in [name for path, name in self._known.tables.items() if path and name in self._known.columns]:
-            self._connection.execute(f"DROP TABLE {self._space.table(name)}")  # rows of a root that is gone
-            del self._known.columns[name]
+            self._drop_table(name)  # rows of a root that is gone
         self._known.tables.clear()
         self._known.paths.clear()
+        self._known.remembered.clear()
 
     def _drop(self) -> None:
-        self._connection.execute(f"DROP TABLE {self._space.table(self._plan.table)}")
-        del self._known.columns[self._plan.table]
+        self._drop_table(self._plan.table)
         self._forget()
         self._register((), self._plan.table)
+
+    def _drop_table(self, name: str) -> None:
+        self._connection.execute(f"DROP TABLE {self._space.table(name)}")
+        del self._known.columns[name]
 
     # ---- contract: tables --------------------------------------------------------------------------------------------
     def _forbidden(self, shape: Shape, existed: bool) -> bool:
@@ -272,6 +263,8 @@ class _Evolver:
             system[PARTITION] = "VARCHAR"
         if not shape.path and self._plan.disposition == "merge" and self._plan.strategy == "scd2":
             system |= {self._plan.valid_from: "TIMESTAMPTZ", self._plan.valid_to: "TIMESTAMPTZ"}
+        if not shape.path and self._plan.request_fields:
+            system[REQUEST_FIELDS] = "VARCHAR"
         names = self._column_names(shape, name, system)
         table = Written(name, shape.path, self._staged.sources[shape.path], {}, {})
         if have is None:
@@ -292,12 +285,30 @@ class _Evolver:
             return known
         assert parent is not None
         name = child_name(self._plan, parent.name, shape.path[-1])
-        taken = {other.casefold() for other in self._known.tables.values()} | set(self._known.others)
-        if name.casefold() in taken:
-            name = f"{name}_{_mark(shape.path)}"
+        taken = {fold(other) for other in self._known.tables.values()} | self._known.others
+        if fold(name) in taken:
+            name = f"{name}_{name_mark(shape.path)}"
             self._warnings.append(f"the list {shape.path[-1]!r} goes to the table {name!r}: its name was taken")
+        self._take_over(name)
         self._register(shape.path, name)
         return name
+
+    def _take_over(self, name: str) -> None:
+        """What stands under a new list's name must be the table of that list, of which only the entry is lost.
+
+        Without the root to which its rows belonged, nothing says whose they are.
+        """
+        standing = next((known for known in self._known.columns if fold(known) == fold(name)), None)
+        if standing is None:
+            return
+        relation = self._held.relation(name) or Relation(standing, self._known.columns[standing])
+        entry = self._held.entry(name)
+        if entry is not None or not relation.is_child(name) or not self._stood:
+            raise foreign(relation, name, self._asset, registered=entry is not None)
+        if self._dropped:
+            self._drop_table(name)
+        else:
+            self._recall(self._known, name)
 
     def _column_names(self, shape: Shape, table: str, system: dict[str, str]) -> list[str]:
         """A name for each field: the one it has, or a new one that no other path of this table has."""
@@ -310,7 +321,7 @@ class _Evolver:
                 continue
             name = column_name(self._plan, path)
             if name.casefold() in taken:
-                name = f"{name}_{_mark(path)}"
+                name = f"{name}_{name_mark(path)}"
                 self._warnings.append(
                     f"{'.'.join(path)!r} of {table} goes to the column {name!r}: another field has its name"
                 )
@@ -512,10 +523,10 @@ def _precedence(plan: TablePlan, path: Path) -> tuple[bool, Path]:
     return column_name(plan, path) != "__".join(path), path
 
 
-def _mark(path: tuple[object, ...]) -> str:
+def name_mark(path: tuple[object, ...]) -> str:
     """A short name for a path, the same in every load."""
     return md5(json.dumps(path, ensure_ascii=False).encode(), usedforsecurity=False).hexdigest()[:6]
 
 
-def _table_path(text: str) -> TablePath:
+def table_path(text: str) -> TablePath:
     return tuple(tuple(part) for part in json.loads(text))

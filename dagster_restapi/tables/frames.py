@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import duckdb
 
 from dagster_restapi.errors import TableError
 from dagster_restapi.tables import ledger
-from dagster_restapi.tables.load import columns_of
+from dagster_restapi.tables.load import abandon, columns_of
+from dagster_restapi.tables.owner import Entry, foreign, look, register
 from dagster_restapi.tables.sql import Space, listing, quote
 from dagster_restapi.tables.target import Log, Target
 from dagster_restapi.tables.types import convert, inexact, loses_integers, plain, widen
@@ -16,29 +18,46 @@ from dagster_restapi.tables.types import convert, inexact, loses_integers, plain
 _INCOMING = "_restapi_incoming"
 
 
-def write_frame(target: Target, table: str, data: Any, *, where: str | None = None, log: Log | None = None) -> int:
+def write_frame(
+    target: Target,
+    table: str,
+    data: Any,
+    *,
+    asset: str | None = None,
+    where: str | None = None,
+    is_told: Callable[[], bool] = lambda: False,
+    log: Log | None = None,
+) -> int:
     """Replaces a table, or the slice of it that a condition names, by a frame; gives the frame's rows.
 
     A slice may bring new columns, and wider types; columns that it lacks are NULL in its rows.
 
     Args:
         data: A pandas or polars frame, a pyarrow Table or RecordBatchReader, or a DuckDB relation.
+        asset: To whom the table belongs from then on. None: to the asset that is called like the table.
         where: SQL condition of the slice that is replaced; None: the whole table.
+        is_told: Whether the asset's events say that a table of this name, of which the registry knows nothing, is its
+            own: earlier versions wrote no entry, nor does dagster-duckdb.
 
     Raises:
-        TableError: The table belongs to an asset of this library, or DuckDB cannot take the data. Nothing is changed.
+        TableError: The table belongs to somebody else, or DuckDB cannot take the data. Nothing is changed.
     """
     fault = ""
     try:
         with target.write(log=log) as connection:
             space = target.space(connection)
             connection.register(_INCOMING, _streamed(data))
-            connection.execute("BEGIN")
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {space.text}")
-            _check_free(connection, space, table)
-            rows = _Frame(connection, space, table).write(where)
-            connection.execute("COMMIT")
-            connection.unregister(_INCOMING)
+            try:
+                connection.execute("BEGIN")
+                ledger.prepare(connection, space)
+                _claim(connection, space, table, asset or table, is_told)
+                rows = _Frame(connection, space, table).write(where)
+                connection.execute("COMMIT")
+            except BaseException:
+                abandon(connection)
+                raise
+            finally:
+                connection.unregister(_INCOMING)
     except duckdb.Error as error:
         fault = str(error)
     if fault:
@@ -53,19 +72,36 @@ def _streamed(data: Any) -> Any:
     return data.collect() if type(data).__name__ == "LazyFrame" else data
 
 
-def _check_free(connection: duckdb.DuckDBPyConnection, space: Space, table: str) -> None:
-    if not ledger.stands(connection, space, ledger.TABLES):
+def _claim(
+    connection: duckdb.DuckDBPyConnection, space: Space, table: str, asset: str, is_told: Callable[[], bool]
+) -> None:
+    """Refuses a table that is not the asset's own, and enters its name for a new one."""
+    held = look(connection, space)
+    relation, entry = held.relation(table), held.entry(table)
+    if relation is not None:
+        if entry is not None:
+            _check_entry(entry, space, asset)
+        known = entry is not None or (table not in ledger.SYSTEM and is_told())
+        if not relation.is_table or relation.name != table or not known:
+            raise foreign(relation, table, asset, registered=entry is not None)
+        if entry is not None:
+            return
+    connection.execute(f"DELETE FROM {space.table(ledger.COLUMNS)} WHERE table_name = ?", [table])
+    register(connection, space, table, root=None, asset=asset, path=None)
+
+
+def _check_entry(entry: Entry, space: Space, asset: str) -> None:
+    if not entry.is_frame:
+        fault = f"is loaded by the asset {entry.asset}" if entry.asset else "holds rows of a resource"
+    elif entry.asset != asset:
+        fault = f"belongs to the asset {entry.asset}, which keeps a frame in it"
+    else:
         return
-    row = connection.execute(
-        f"SELECT asset FROM {space.table(ledger.TABLES)} WHERE table_name = ? AND asset IS NOT NULL", [table]
-    ).fetchone()
-    if row:
-        connection.execute("ROLLBACK")
-        raise TableError(
-            f"the table {table!r} is loaded by the asset {row[0]}",
-            where=space.schema,
-            hint="Give this asset another name or another schema.",
-        )
+    raise TableError(
+        f"the table {entry.table!r} {fault}",
+        where=f"asset {asset}, schema {space.schema}",
+        hint="Give this asset another name or another schema, or rename or drop that table.",
+    )
 
 
 class _Frame:

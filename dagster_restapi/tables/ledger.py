@@ -16,13 +16,17 @@ from typing import Any
 import duckdb
 import msgspec
 
-from dagster_restapi.model import Cursor, JsonScalar, LedgerRow, LoadResult
+from dagster_restapi.model import Conditions, Cursor, JsonScalar, LedgerRow, LoadResult
+from dagster_restapi.slice_state import key_text
+from dagster_restapi.tables.owner import REGISTRY, Claim, look_at
+from dagster_restapi.tables.owner import columns_of as _columns_of
+from dagster_restapi.tables.spelling import Respelled
 from dagster_restapi.tables.sql import Space, literal
 from dagster_restapi.tables.target import Target
 from dagster_restapi.tables.types import instant_text
 
 FORMAT = 1
-LOADS, CURSORS, TABLES, COLUMNS = "_restapi_loads", "_restapi_cursors", "_restapi_tables", "_restapi_columns"
+LOADS, CURSORS, TABLES, COLUMNS = "_restapi_loads", "_restapi_cursors", REGISTRY, "_restapi_columns"
 
 _COLUMNS = {
     LOADS: {
@@ -52,10 +56,12 @@ _COLUMNS = {
         "value": "VARCHAR",
         "kind": "VARCHAR",
         "load_id": "VARCHAR",
+        "spelling": "VARCHAR",  # of the parent key: 'api', or null where it was read from typed columns
     },
     TABLES: {"table_name": "VARCHAR", "root": "VARCHAR", "asset": "VARCHAR", "path": "VARCHAR"},
     COLUMNS: {"table_name": "VARCHAR", "column_name": "VARCHAR", "path": "VARCHAR"},
 }
+SYSTEM = frozenset(_COLUMNS)
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder().decode
 
@@ -113,18 +119,6 @@ def _columns(connection: duckdb.DuckDBPyConnection, space: Space, *tables: str) 
     )
 
 
-def _columns_of(connection: duckdb.DuckDBPyConnection, space: Space, table: str) -> list[str]:
-    """The columns of a table, none where it is not there. Not within a transaction, which a missing one would abort.
-
-    `duckdb_columns()` takes some 20 ms when it is first asked, and a SELECT takes a missing `json` for a file's name.
-    """
-    try:
-        found = connection.execute(f"SELECT name FROM pragma_table_info({literal(space.table(table))})").fetchall()
-    except duckdb.CatalogException:
-        return []
-    return [name for (name,) in found]
-
-
 def prepare(connection: duckdb.DuckDBPyConnection, space: Space) -> None:
     """Makes the schema and the tables of this module, or brings older ones to this format. Part of a transaction."""
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {space.text}")
@@ -179,6 +173,24 @@ def newest(connection: duckdb.DuckDBPyConnection, space: Space, asset: str, part
     return rows[0] if rows else None
 
 
+def rows_of(connection: duckdb.DuckDBPyConnection, space: Space, asset: str | None) -> list[LedgerRow]:
+    """All rows of an asset, or of the schema, oldest first."""
+    return _rows(connection, space, "? IS NULL OR asset = ? ORDER BY sequence", [asset, asset])
+
+
+def newest_ones(
+    connection: duckdb.DuckDBPyConnection, space: Space, asset: str | None, partition: str | None = None
+) -> list[LedgerRow]:
+    """The newest row of each slice of an asset, or of the schema; or of one partition alone."""
+    return _rows(
+        connection,
+        space,
+        "(CAST(? AS VARCHAR) IS NULL OR asset = ?) AND (CAST(? AS VARCHAR) IS NULL OR partition = ?) "
+        "QUALIFY row_number() OVER (PARTITION BY asset, partition ORDER BY sequence DESC) = 1 ORDER BY sequence",
+        [asset, asset, partition, partition],
+    )
+
+
 def newest_of_asset(connection: duckdb.DuckDBPyConnection, space: Space, asset: str) -> LedgerRow | None:
     """The newest load of an asset, whatever its partition."""
     rows = _rows(connection, space, "asset = ? ORDER BY sequence DESC LIMIT 1", [asset])
@@ -220,6 +232,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, space: Space, where: str, value
 
 
 def _row(values: Mapping[str, Any]) -> LedgerRow:
+    tell = _decode(values["tell"] or "{}")
     return LedgerRow(
         load_id=values["load_id"],
         asset=values["asset"],
@@ -232,13 +245,14 @@ def _row(values: Mapping[str, Any]) -> LedgerRow:
         parent_load_id=values["parent_load_id"],
         failed_parents=tuple(_decode(values["failed_parents"] or "[]")),
         tables=tuple(_decode(values["tables"] or "[]")),
-        tell=_decode(values["tell"] or "{}"),
+        tell=tell,
         format_version=values["format_version"] or 0,
         committed_at=values["committed_at"] or "",
         root_run_id=values.get("root_run_id") or "",
         wipe=values.get("wipe"),
         data_version=values.get("data_version") or "",
         layout=_layout(values),
+        conditions=msgspec.convert(tell.get("notes") or {}, Conditions),
     )
 
 
@@ -270,20 +284,26 @@ def newest_load(target: Target, asset: str, partition: str | None = None) -> Led
 
 
 def record_of(
-    target: Target, asset: str, partitions: Sequence[str | None], *, table: str, root_run_id: str = ""
+    target: Target, asset: str, partitions: Sequence[str | None], *, table: str, resource: str, root_run_id: str = ""
 ) -> Record:
     """Everything that a run has to know before its first request, in one brief read.
 
     Args:
         partitions: The slices that the run is about; None is the slice of an asset without partitions.
         table: The asset's root table.
+        resource: Its name in the configuration.
         root_run_id: Of the run.
+
+    Raises:
+        TableError: The table, or one of its lists', belongs to somebody else: the load would fail for it.
     """
     if not target.exists:
         return Record()
     with target.read() as connection:
         space = target.space(connection)
-        has_table = bool(_columns_of(connection, space, table))
+        held = look_at(connection, space, table)
+        held.check(Claim(table, asset, resource, target.database))
+        has_table = held.relation(table) is not None
         columns = _columns_of(connection, space, LOADS)
         if not columns:
             return Record(has_table)
@@ -324,9 +344,7 @@ def loads(target: Target, asset: str | None = None) -> list[LedgerRow]:
         return []
     with target.read() as connection:
         space = target.space(connection)
-        if not stands(connection, space):
-            return []
-        return _rows(connection, space, "? IS NULL OR asset = ? ORDER BY sequence", [asset, asset])
+        return rows_of(connection, space, asset) if stands(connection, space) else []
 
 
 def forget(target: Target, asset: str, partition: str | None = None) -> int:
@@ -355,32 +373,7 @@ def forget(target: Target, asset: str, partition: str | None = None) -> int:
         return int(counted[0]) if counted else 0
 
 
-def forget_parent(target: Target, asset: str, parent_key: str, partition: str | None = None) -> int:
-    """Forgets how far a child is loaded for one parent key, as `parent_key_text` spells it.
-
-    Gives 1, or 0 where nothing was known. The next load that asks with this key starts at `initial_value`; the child's
-    rows stay as they are.
-    """
-    if not target.exists:
-        return 0
-    with target.write() as connection:
-        space = target.space(connection)
-        if not stands(connection, space, CURSORS):
-            return 0
-        found = connection.execute(
-            f"DELETE FROM {space.table(CURSORS)} "
-            "WHERE asset = ? AND partition IS NOT DISTINCT FROM ? AND parent_key = ? RETURNING 1",
-            [asset, partition, parent_key],
-        ).fetchall()
-        return len(found)
-
-
 # ---- cursors per parent ----------------------------------------------------------------------------------------------
-def parent_key_text(key: Mapping[str, Any]) -> str:
-    """A parent key as `_restapi_cursors` spells it."""
-    return to_json(key)
-
-
 def store_cursors(
     connection: duckdb.DuckDBPyConnection,
     space: Space,
@@ -390,30 +383,63 @@ def store_cursors(
     partition: str | None,
     load_id: str,
     clear: bool,
+    respelled: Respelled,
 ) -> None:
-    """Updates the cursors of a child's parents, in the load's transaction."""
+    """Updates the cursors of a child's parents, in the load's transaction; a line without a value forgets one.
+
+    Args:
+        respelled: Cursors of earlier versions get the API's spelling of their keys.
+    """
     table = space.table(CURSORS)
     slice_ = "asset = ? AND partition IS NOT DISTINCT FROM ?"
     if clear:
         connection.execute(f"DELETE FROM {table} WHERE {slice_}", [asset, partition])
-    rows = {parent_key_text(line["key"]): (to_json(line["value"]), line["kind"]) for line in lines}
+    elif respelled.cursors:
+        _respell_cursors(connection, table, asset, partition, respelled)
+    rows = {key_text(line["key"]): (to_json(line["value"]), line["kind"]) for line in lines}
     if not rows:
         return
-    connection.execute("CREATE OR REPLACE TEMP TABLE _moved (parent_key VARCHAR, value VARCHAR, kind VARCHAR)")
-    batch = [(key, value, kind) for key, (value, kind) in rows.items()]
-    for start in range(0, len(batch), 500):
-        part = batch[start : start + 500]
-        marks = ", ".join("(?, ?, ?)" for _ in part)
-        connection.execute(f"INSERT INTO temp._moved VALUES {marks}", [item for row in part for item in row])
+    columns = ("parent_key", "value", "kind", "spelling")
+    _fill(connection, "_moved", columns, [(key, *row, respelled.of(key)) for key, row in rows.items()])
     connection.execute(
         f"DELETE FROM {table} WHERE {slice_} AND parent_key IN (SELECT parent_key FROM temp._moved)",
         [asset, partition],
     )
     connection.execute(
-        f"INSERT INTO {table} (asset, partition, parent_key, value, kind, load_id) "
-        f"SELECT ?, ?, parent_key, value, kind, {literal(load_id)} FROM temp._moved",
+        f"INSERT INTO {table} (asset, partition, parent_key, value, kind, load_id, spelling) "
+        f"SELECT ?, ?, parent_key, value, kind, {literal(load_id)}, spelling FROM temp._moved WHERE value <> 'null'",
         [asset, partition],
     )
+
+
+def _fill(
+    connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[str], rows: Sequence[tuple[str | None, ...]]
+) -> None:
+    """A temporary table of texts."""
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({', '.join(f'{column} VARCHAR' for column in columns)})")
+    mark = f"({', '.join('?' for _ in columns)})"
+    for start in range(0, len(rows), 500):
+        part = rows[start : start + 500]
+        marks = ", ".join(mark for _ in part)
+        connection.execute(f"INSERT INTO temp.{name} VALUES {marks}", [item for row in part for item in row])
+
+
+def _respell_cursors(
+    connection: duckdb.DuckDBPyConnection, table: str, asset: str, partition: str | None, respelled: Respelled
+) -> None:
+    """Each cursor under the keys of the rows that it is of; what is left over beside another one goes."""
+    slice_ = "asset = ? AND partition IS NOT DISTINCT FROM ?"
+    rows = [(old, key, respelled.of(key)) for old, keys in respelled.cursors.items() for key in keys or [""]]
+    _fill(connection, "_respelled", ("old", "parent_key", "spelling"), rows)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE _under_other_keys AS SELECT c.* REPLACE (r.parent_key AS parent_key, "
+        f"r.spelling AS spelling) FROM {table} c JOIN temp._respelled r ON c.parent_key = r.old WHERE {slice_}",
+        [asset, partition],
+    )
+    connection.execute(
+        f"DELETE FROM {table} WHERE {slice_} AND parent_key IN (SELECT old FROM temp._respelled)", [asset, partition]
+    )
+    connection.execute(f"INSERT INTO {table} BY NAME FROM temp._under_other_keys WHERE parent_key <> ''")
 
 
 def parent_cursors(
@@ -428,6 +454,22 @@ def parent_cursors(
         [asset, partition],
     ).fetchall()
     return {key: (_decode(value), kind) for key, value, kind in rows}
+
+
+def typed_cursors(
+    connection: duckdb.DuckDBPyConnection, space: Space, asset: str, partition: str | None
+) -> frozenset[str]:
+    """The parent keys of a child's cursors that were read from typed columns."""
+    columns = _columns_of(connection, space, CURSORS)
+    if not columns:
+        return frozenset()
+    typed = "spelling IS NULL" if "spelling" in columns else "true"  # an earlier version knew no other
+    rows = connection.execute(
+        f"SELECT parent_key FROM {space.table(CURSORS)} WHERE asset = ? AND partition IS NOT DISTINCT FROM ? "
+        f"AND {typed}",
+        [asset, partition],
+    ).fetchall()
+    return frozenset(key for (key,) in rows)
 
 
 def cursor_summary(target: Target, asset: str, partition: str | None = None) -> CursorSummary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +16,35 @@ import msgspec
 
 from dagster_restapi.config.columns import Path as KeyPath
 from dagster_restapi.config.columns import column_name, key_path
-from dagster_restapi.errors import LedgerConflict, OutOfMemory, PartError, TableError
-from dagster_restapi.model import Column, Cursor, Fetched, LedgerRow, LoadResult, Slice, TablePlan
+from dagster_restapi.errors import CommitInDoubt, LedgerConflict, OutOfMemory, PartError, TableError
+from dagster_restapi.model import (
+    NO_CONDITIONS,
+    Column,
+    Conditions,
+    Cursor,
+    Fetched,
+    LedgerRow,
+    LoadResult,
+    Slice,
+    TablePlan,
+)
+from dagster_restapi.slice_state import (
+    AT_CURSOR,
+    Overlap,
+    ParentKey,
+    answers_wipe,
+    cursor_after,
+    is_partial,
+    is_snapshot,
+    newly_failed,
+    wipes_answered,
+)
 from dagster_restapi.spool import Spool
 from dagster_restapi.tables import ledger
 from dagster_restapi.tables.evolve import PARTITION, Evolved, evolve
 from dagster_restapi.tables.keys import primary_key
+from dagster_restapi.tables.owner import Claim, look
+from dagster_restapi.tables.spelling import Respelled
 from dagster_restapi.tables.sql import Space, literal
 from dagster_restapi.tables.stage import Staged, Staging, is_out_of_memory, parents_have_cursors
 from dagster_restapi.tables.standing import hashes_at
@@ -44,7 +67,9 @@ def load(
     expected: str | None,
     replace: bool = False,
     remove_load: str | None = None,
-    notes: Mapping[str, Any] | None = None,
+    conditions: Conditions = NO_CONDITIONS,
+    owed: Sequence[ParentKey] | None = None,
+    overlap: Overlap = AT_CURSOR,
     forget_cursors: bool = False,
     staged: Staged | None = None,
     turns: Turns | None = None,
@@ -60,8 +85,10 @@ def load(
         expected: Newest load of the slice when `cursor` was read; it must still be the newest.
         replace: The load replaces the whole slice, whatever the disposition: full refresh, rebuild, time window.
         remove_load: A load of which no event tells: its rows are removed first.
-        notes: JSON that the ledger keeps in `tell["notes"]`. Where `tables` is another one than the newest load's,
-            rows are written anew although their content is the same.
+        conditions: Under which the load is made. Where `tables` is another one than the newest load's, rows are
+            written anew although their content is the same.
+        owed: Parents that are owed when the load is in; None: those that failed.
+        overlap: Which of the stored rows an append may bring again.
         forget_cursors: The cursors per parent key that stand there are of another parent's keys.
         staged: The part of one partition, of a spool that is for several; `fetched.load_id` is the part's own.
         turns: Of the target, for several loads one after another.
@@ -72,10 +99,24 @@ def load(
         ContractError: The rows break the plan's contract.
         PartError: Only a part was fetched, and rows stand in the place that it would take.
         LockTimeout: The file stayed locked.
-        TableError: Anything else; the tables are as they were.
+        TableError: Anything else; the tables are as they were, or the message says that this is not known.
     """
+    owed = fetched.failed_parents if owed is None else tuple(owed)
     request = _Request(
-        target, plan, slice_, spool, fetched, cursor, expected, replace, remove_load, notes or {}, forget_cursors
+        target,
+        plan,
+        slice_,
+        spool,
+        fetched,
+        cursor,
+        expected,
+        replace,
+        remove_load,
+        conditions,
+        owed,
+        overlap,
+        forget_cursors,
+        log,
     )
     if staged is not None:
         return _load(request, staged, turns.turn() if turns else target.write(engine=staged.engine, log=log))
@@ -99,8 +140,11 @@ class _Request:
     expected: str | None
     replace: bool
     remove_load: str | None
-    notes: Mapping[str, Any]
+    conditions: Conditions
+    owed: tuple[ParentKey, ...]
+    overlap: Overlap
     forget_cursors: bool
+    log: Log
 
     @property
     def load_id(self) -> str:
@@ -110,30 +154,38 @@ class _Request:
     @property
     def snapshot(self) -> bool:
         """Whether the spool holds everything that the slice has, so that absence means deletion."""
-        by_hand = self.slice_.by_hand or self.slice_.max_pages is not None
-        return self.plan.cursor_path is None and self.fetched.complete and self.fetched.whole and not by_hand
+        asks_for_all = self.plan.cursor_path is None or self.slice_.window is not None
+        return asks_for_all and is_snapshot(self.slice_, self.fetched)
 
     @property
     def cursor_after(self) -> Cursor | None:
         """The position that the tables are at when this load is in."""
-        fetched = self.fetched
-        if not fetched.complete or self.slice_.by_hand or fetched.cursor_value is None or fetched.cursor_kind is None:
-            return self.cursor
-        return Cursor(value=fetched.cursor_value, kind=fetched.cursor_kind, load_id=self.load_id)
+        return cursor_after(self.slice_, self.fetched, self.cursor)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a load has come.
+
+    Attributes:
+        committing: The database was told to commit: from here on only the ledger knows whether it did.
+    """
+
+    committing: bool = False
 
 
 def _load(request: _Request, staged: Staged, opened: AbstractContextManager[duckdb.DuckDBPyConnection]) -> LoadResult:
-    asked = time.monotonic()
+    asked, progress = time.monotonic(), _Progress()
     fault = ""
     try:
         with opened as connection:
             locked = time.monotonic()
-            result = _transact(connection, request, staged, waited=locked - asked)
+            result = _transact(connection, request, staged, progress, waited=locked - asked)
             result = _with_seconds(result, locked)
     except duckdb.Error as error:
         fault = str(error)
     if fault:
-        raise _failed(fault, request)
+        raise _in_doubt(fault, request) if progress.committing else _failed(fault, request)
     return result
 
 
@@ -141,7 +193,9 @@ def _with_seconds(result: LoadResult, locked: float) -> LoadResult:
     return result if result.already_loaded else replace(result, locked_seconds=time.monotonic() - locked)
 
 
-def _transact(connection: duckdb.DuckDBPyConnection, request: _Request, staged: Staged, *, waited: float) -> LoadResult:
+def _transact(
+    connection: duckdb.DuckDBPyConnection, request: _Request, staged: Staged, progress: _Progress, *, waited: float
+) -> LoadResult:
     """The transaction. An error leaves it open: closing the connection rolls it back."""
     space = request.target.space(connection)
     load_id, slice_ = request.load_id, request.slice_
@@ -160,17 +214,19 @@ def _transact(connection: duckdb.DuckDBPyConnection, request: _Request, staged: 
         if anew:
             ledger.drop_asset(connection, space, slice_.asset)
             newest = None
-        result = _write(connection, space, request, staged, newest, waited, anew=anew)
+        wipes = wipes_answered(last, slice_.wipe)
+        result = _write(connection, space, request, staged, newest, waited, anew=anew, wipes=wipes)
+        progress.committing = True
         connection.execute("COMMIT")
     except BaseException:
-        _abandon(connection)
+        abandon(connection)
         raise
     if not ledger.has(connection, space, load_id):
         raise TableError("the commit returned, but the ledger does not have the load", where=slice_.asset)
     return result
 
 
-def _abandon(connection: duckdb.DuckDBPyConnection) -> None:
+def abandon(connection: duckdb.DuckDBPyConnection) -> None:
     """Ends the transaction of a failed load, so that what was staged can be let go."""
     try:
         connection.execute("ROLLBACK")
@@ -190,7 +246,7 @@ def _begins_anew(request: _Request, last: LedgerRow | None) -> bool:
     check_layout(slice_, last)
     if other_layout(slice_, last):
         return True
-    return slice_.partition is not None and slice_.wipe is not None and slice_.wipe != last.wipe
+    return slice_.partition is not None and not answers_wipe(last, slice_.wipe)
 
 
 def check_layout(slice_: Slice, last: LedgerRow) -> None:
@@ -218,7 +274,9 @@ def other_layout(slice_: Slice, last: LedgerRow) -> bool:
 
 def _check_expected(request: _Request, newest: LedgerRow | None) -> None:
     have = newest.load_id if newest else None
-    if have == request.expected or (have is None and request.replace):  # begun anew meanwhile: nothing is lost
+    if have == request.expected:
+        return
+    if have is None and (request.replace or request.cursor is None):  # begun anew meanwhile, as this load does
         return
     raise LedgerConflict(
         f"another load was committed meanwhile: {have} instead of {request.expected}",
@@ -237,10 +295,8 @@ def _check_whole(
     """A part of what there is never takes the place of all the rows, unless somebody asks for just that."""
     plan, slice_ = request.plan, request.slice_
     replaces = request.replace or plan.disposition == "replace"
-    part = slice_.by_hand or not request.fetched.complete
-    before = {ledger.parent_key_text(key) for key in newest.failed_parents} if newest else ()
-    # What failed in the newest load as well has no rows that could be lost.
-    failed = sum(ledger.parent_key_text(key) not in before for key in request.fetched.failed_parents)
+    part = is_partial(slice_, request.fetched)
+    failed = len(newly_failed(request.fetched, newest))
     if not (replaces and (part or failed)) or slice_.full_refresh:
         return
     if not ledger.stands(connection, space, plan.table):
@@ -275,10 +331,13 @@ def _write(
     waited: float,
     *,
     anew: bool,
+    wipes: str | None,
 ) -> LoadResult:
     plan, slice_ = request.plan, request.slice_
     sequence = ledger.next_sequence(connection, space)
     partitioned = slice_.partition is not None
+    held = look(connection, space)
+    held.check(Claim(plan.table, slice_.asset, plan.resource, request.target.database))
     if not anew:
         _check_whole(connection, space, request, newest)
     open_contract = {plan.contract.tables, plan.contract.columns, plan.contract.data_type} == {"evolve"}
@@ -288,6 +347,7 @@ def _write(
         space,
         plan,
         staged,
+        held=held,
         asset=slice_.asset,
         partitioned=partitioned,
         fresh=anew or (request.replace and not partitioned and open_contract and not empty_kept),
@@ -310,7 +370,7 @@ def _write(
     standing = None
     if slice_.window is None:
         standing = hashes_at(connection, space, plan, tables.root, request.cursor_after, slice_.partition)
-    ledger.append(connection, space, _ledger_row(request, result, sequence, standing))
+    ledger.append(connection, space, _ledger_row(request, result, sequence, standing, wipes))
     return result
 
 
@@ -329,13 +389,10 @@ def _job(
     newest: LedgerRow | None,
 ) -> Job:
     slice_ = request.slice_
-    before = newest.notes.get("tables") if newest else None
+    before = newest.conditions if newest else NO_CONDITIONS
     boundaries: list[tuple[str | int | float, str]] = []
-    if request.cursor and not slice_.by_hand:
-        boundaries.append((request.cursor.value, request.cursor.kind))
-    if (request.spool.directory / CURSORS_FILE).exists() and not request.forget_cursors:
-        kept = ledger.parent_cursors(connection, space, slice_.asset, slice_.partition)
-        boundaries += sorted({(value, kind) for value, kind in kept.values() if value is not None}, key=repr)
+    if request.overlap.reach == "cursor":
+        boundaries = _boundaries(connection, space, request)
     return Job(
         plan=request.plan,
         shape=staged.shape,
@@ -348,11 +405,27 @@ def _job(
         replaces=request.replace,
         keep_if_empty=slice_.partition is None and not request.plan.allow_empty,
         snapshot=request.snapshot,
+        overlap=request.overlap,
         boundaries=tuple(boundaries),
         of_parents=parents_have_cursors(request.spool),
-        reshaped=before is not None and before != request.notes.get("tables", before),
+        reshaped=before.tables not in (None, request.conditions.tables),
+        records_changed=before.records not in (None, request.conditions.records),
         remove_load=request.remove_load,
     )
+
+
+def _boundaries(
+    connection: duckdb.DuckDBPyConnection, space: Space, request: _Request
+) -> list[tuple[str | int | float, str]]:
+    """Value and kind of the cursors that the load goes on from: its own, and those of a child's parents."""
+    slice_ = request.slice_
+    found: list[tuple[str | int | float, str]] = []
+    if request.cursor:
+        found.append((request.cursor.value, request.cursor.kind))
+    if (request.spool.directory / CURSORS_FILE).exists() and not request.forget_cursors:
+        kept = ledger.parent_cursors(connection, space, slice_.asset, slice_.partition)
+        found += sorted({(value, kind) for value, kind in kept.values() if value is not None}, key=repr)
+    return found
 
 
 def _result(
@@ -449,6 +522,7 @@ def _store_cursors(connection: duckdb.DuckDBPyConnection, space: Space, request:
         partition=request.slice_.partition,
         load_id=request.load_id,
         clear=request.replace or request.forget_cursors,
+        respelled=Respelled.read(request.spool.directory),
     )
 
 
@@ -459,7 +533,9 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 yield msgspec.json.decode(line)
 
 
-def _ledger_row(request: _Request, result: LoadResult, sequence: int, standing: list[str] | None) -> LedgerRow:
+def _ledger_row(
+    request: _Request, result: LoadResult, sequence: int, standing: list[str] | None, wipes: str | None
+) -> LedgerRow:
     slice_ = request.slice_
     return LedgerRow(
         load_id=request.load_id,
@@ -471,28 +547,49 @@ def _ledger_row(request: _Request, result: LoadResult, sequence: int, standing: 
         cursor_before=request.cursor,
         cursor=result.cursor,
         parent_load_id=request.fetched.parent_load_id,
-        failed_parents=request.fetched.failed_parents,
+        failed_parents=request.owed,
         tables=(request.plan.table, *result.tables),
-        tell={"load": result, "fetched": request.fetched, "notes": request.notes, "standing": standing},
+        tell={"load": result, "fetched": request.fetched, "notes": request.conditions, "standing": standing},
         format_version=ledger.FORMAT,
         committed_at="",
         root_run_id=slice_.root_run_id,
-        wipe=slice_.wipe,
+        wipe=wipes,
         data_version=result.data_version,
         layout=slice_.layout,
+        conditions=request.conditions,
     )
 
 
 def _failed(fault: str, request: _Request) -> TableError:
-    hint = "The tables are as they were, and the spool is kept, so that nothing is fetched again."
-    if "No space" in fault or "Could not write" in fault or "disk" in fault.lower():
-        hint = "Free some space where the database lies; the tables are as they were, and the spool is kept."
-    elif "ermission" in fault or "read-only" in fault.lower():
-        hint = "Make the database and its folder writable; the tables are as they were, and the spool is kept."
-    elif is_out_of_memory(fault):
-        hint = "Raise `memory_limit` of the IO manager; the tables are as they were, and the spool is kept."
     kind = OutOfMemory if is_out_of_memory(fault) else TableError
-    return kind(f"the load failed: {fault.splitlines()[0]}", where=_place(request.slice_), hint=hint)
+    kept = "The tables are as they were, and the spool is kept, so that nothing is fetched again."
+    return kind(f"the load failed: {fault.splitlines()[0]}", where=_place(request.slice_), hint=way_out(fault, kept))
+
+
+def _in_doubt(fault: str, request: _Request) -> CommitInDoubt:
+    kept = "Run it again: the ledger tells whether the load is in the tables, and only what is missing is loaded."
+    error = CommitInDoubt(
+        f"the load failed while it was committed, and may be in the tables or not: {fault.splitlines()[0]}",
+        where=_place(request.slice_),
+        hint=way_out(fault, kept),
+    )
+    error.load_id, error.fault = request.load_id, fault
+    return error
+
+
+def way_out(fault: str, kept: str) -> str:
+    """What to do about a fault of the database.
+
+    Args:
+        kept: A sentence about the tables.
+    """
+    if "No space" in fault or "Could not write" in fault or "disk" in fault.lower():
+        return f"Free some space where the database lies. {kept}"
+    if "ermission" in fault or "read-only" in fault.lower():
+        return f"Make the database and its folder writable. {kept}"
+    if is_out_of_memory(fault):
+        return f"Raise `memory_limit` of the IO manager. {kept}"
+    return kept
 
 
 def root_exists(target: Target, plan: TablePlan) -> bool:

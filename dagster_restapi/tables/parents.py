@@ -17,8 +17,10 @@ from dagster_restapi.config.columns import Path as KeyPath
 from dagster_restapi.config.columns import column_name, keys_of
 from dagster_restapi.errors import TableError
 from dagster_restapi.model import JsonScalar, TablePlan
+from dagster_restapi.slice_state import key_text
 from dagster_restapi.tables import ledger
-from dagster_restapi.tables.evolve import PARTITION, TablePath
+from dagster_restapi.tables.evolve import PARTITION, REQUEST_FIELDS, TablePath
+from dagster_restapi.tables.spelling import RESPELLED_FILE, Respelled, match
 from dagster_restapi.tables.sql import Space, literal, numbered, quote
 from dagster_restapi.tables.target import Target
 from dagster_restapi.tables.types import instant_text, number_text, plain
@@ -35,12 +37,14 @@ class ParentRows:
         keys: Distinct keys written, one line each.
         skipped_null: Rows left out because a part of their key is null.
         newest_load_id: The parent's newest load at that moment.
+        beside: The file that tells the load of spellings, where there is anything to tell.
     """
 
     rows: int
     keys: int
     skipped_null: int
     newest_load_id: str | None
+    beside: tuple[Path, ...] = ()
 
 
 def copy_parent_rows(
@@ -58,9 +62,14 @@ def copy_parent_rows(
 ) -> ParentRows:
     """Writes the parent's keys as newline-delimited JSON, mode 0600, in the order in which they first appear.
 
-    A line is `{"key": {field: value}, "include": {field: value}, "cursor": …, "cursor_kind": …}`; time stamps are
-    ISO 8601 text in UTC. Where several rows have one key, what is included comes from the row written last. An object
-    is put together again from its columns without its nulls, a list from its child table.
+    A line is `{"key": {field: value}, "include": {field: value}, "cursor": …, "cursor_kind": …, "owed": …}`. Values
+    are as the API sent them, in spelling and JSON type, and keys are the same only where both are. Where several rows
+    have one key, what is included comes from the row written last.
+
+    Rows that keep no such values, as those of earlier versions, have them read from their columns: time stamps are ISO
+    8601 text in UTC, an object is put together again without its nulls, a list from its child table. Cursors and keys
+    in `also` that are spelled like that are found by either spelling; what the load has to know of it is written beside
+    the lines, to `RESPELLED_FILE`.
 
     Args:
         fields: Plain JSONPaths of the parent's record that make the key: `number`, `user.login`, `labels[0].name`.
@@ -82,29 +91,77 @@ def copy_parent_rows(
             open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as lines,
         ):
             source = _Source(connection, target.space(connection), parent)
-            cursors = (
-                ledger.parent_cursors(connection, source.space, cursors_of, cursors_partition) if cursors_of else None
-            )
-            source.select(fields, include, source.due(partition, newer_than), also)
+            cursors, typed = None, frozenset[str]()
+            if cursors_of:
+                cursors = ledger.parent_cursors(connection, source.space, cursors_of, cursors_partition)
+                typed = ledger.typed_cursors(connection, source.space, cursors_of, cursors_partition)
+            due, owed = source.due(partition, newer_than), set(map(key_text, also))
+            source.select(fields, include, due, also, everything=bool(typed))
+            if not typed and not source.has(owed):  # an older spelling, or the parent does not have them any more
+                source.select(fields, include, due, also, everything=True)
+            beside = destination.with_name(RESPELLED_FILE)
+            beside.unlink(missing_ok=True)  # of a copy that was never finished
+            owed |= _respell(source, cursors, typed, owed, beside)
             found = source.summary(partition)
-            keys = _write(source.lines(), lines, cursors)
+            keys = _write(source.lines(), lines, cursors, owed)
         part.replace(destination)
     except duckdb.Error as error:
         fault = str(error)
     if fault:
         raise TableError(f"the parent's rows cannot be read: {fault.splitlines()[0]}", where=parent.table)
-    return ParentRows(found.rows, keys, found.skipped_null, found.newest_load_id)
+    told = (beside,) if beside.exists() else ()
+    return ParentRows(found.rows, keys, found.skipped_null, found.newest_load_id, told)
+
+
+def _respell(
+    source: _Source,
+    cursors: dict[str, tuple[JsonScalar, str]] | None,
+    typed: frozenset[str],
+    owed: set[str],
+    destination: Path,
+) -> set[str]:
+    """Finds the cursors and the owed keys that are spelled by typed columns, and tells the load of the cursors.
+
+    Gives the owed keys as they are spelled today.
+
+    Args:
+        cursors: By parent key; they are given the keys of today.
+        typed: Those of them that are spelled by typed columns.
+    """
+    found: dict[str, set[str]] = {}
+    renamed: dict[str, set[str]] = {}
+    provisional = source.typed_keys() if cursors is not None else frozenset()
+    if typed or not source.has(owed):
+        rows = source.spellings()
+        renamed = match(owed - {key for key, _ in rows}, rows)
+        source.owe(key for keys in renamed.values() for key in keys)
+        if cursors is not None:
+            found = match(typed, [row for row in rows if row[0] in typed or row[0] not in cursors])
+            cursors.update({key: cursors[old] for old, keys in found.items() for key in keys})
+            found = {old: keys for old, keys in found.items() if keys != {old} or old not in provisional}
+    told = Respelled(found, provisional)
+    if told:
+        part = destination.with_name(destination.name + ".part")
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(told.to_json())
+        part.replace(destination)
+    return {key for keys in renamed.values() for key in keys}
 
 
 def _write(
-    found: Iterator[tuple[str, str]], lines: IO[bytes], cursors: Mapping[str, tuple[JsonScalar, str]] | None
+    found: Iterator[tuple[str, str]],
+    lines: IO[bytes],
+    cursors: Mapping[str, tuple[JsonScalar, str]] | None,
+    owed: set[str],
 ) -> int:
     number = 0
     for key, include in found:
         text = f'{{"key":{key},"include":{include}'
         if cursors is not None:
-            value, kind = cursors.get(ledger.parent_key_text(msgspec.json.decode(key)), (None, None))
+            value, kind = cursors.get(_canonical(key), (None, None))
             text += f',"cursor":{_compact(value)},"cursor_kind":{_compact(kind)}'
+        if owed and _canonical(key) in owed:
+            text += ',"owed":true'
         lines.write(f"{text}}}\n".encode())
         number += 1
     return number
@@ -124,7 +181,7 @@ class _Source:
     def __init__(self, connection: duckdb.DuckDBPyConnection, space: Space, parent: TablePlan) -> None:
         self._connection, self.space, self._parent = connection, space, parent
         self._aliases = 0
-        self._scope = "true"
+        self._scope, self._kept = "true", "CAST(NULL AS VARCHAR)"
         if not ledger.stands(connection, space, parent.table):
             raise TableError(
                 f"the table {parent.table!r} of the parent does not exist yet",
@@ -168,6 +225,7 @@ class _Source:
         """The condition of the rows that are due by their partition and age."""
         conditions = []
         have = {name for name, _ in self._columns(self._parent.table)}
+        self._kept = f"t.{REQUEST_FIELDS}" if REQUEST_FIELDS in have else self._kept
         if partition is not None:
             if PARTITION not in have:
                 raise TableError(
@@ -189,26 +247,89 @@ class _Source:
         return f"NOT coalesce(t._restapi_load_id IN ({older}), false)"
 
     def select(
-        self, fields: Sequence[str], include: Sequence[str], due: str, also: Sequence[Mapping[str, JsonScalar]]
+        self,
+        fields: Sequence[str],
+        include: Sequence[str],
+        due: str,
+        also: Sequence[Mapping[str, JsonScalar]],
+        *,
+        everything: bool,
     ) -> None:
-        """Sets up the rows to copy: their key and what goes with it, as JSON."""
-        values = {path: self._value(path, key=True) for path in fields}
-        key = _object(values.items())
-        beside = _object((path, self._value(path, key=False)) for path in include)
+        """Sets up the rows to copy: their key and what goes with it, as JSON.
+
+        Args:
+            everything: Also the rows that are not due, for the spellings of their keys.
+        """
+        paths = [*fields, *include]
+        typed = [self._value(path, key=number < len(fields)) for number, path in enumerate(paths)]
+        columns = "".join(f", {sql} AS v{number}" for number, sql in enumerate(typed))
         rows = numbered(self._connection, self.space.table(self._parent.table))
-        if also and due != "true":
-            texts = {_compact({field: item.get(field) for field in fields}) for item in also}
-            wanted = ", ".join(f"CAST({literal(text)} AS JSON)" for text in sorted(texts))
-            due = f"({due} OR CAST({key} AS VARCHAR) IN (SELECT CAST(unnest([{wanted}]) AS VARCHAR)))"
-        missing = " OR ".join(f"{sql} IS NULL" for sql in values.values())
+        read = f"SELECT t._restapi_rowid AS rid, {due} AS due, {self._kept} AS kept{columns} FROM {rows} t "
+        read += f"WHERE {self._scope}" + ("" if everything or also else f" AND {due}")
+        apis = [f"json_extract(kept, {literal(_pointer([path]))})" for path in paths]
+        values = [_preferred(api, f"v{number}") for number, api in enumerate(apis)]
+        key = f"CAST({_object(zip(fields, values, strict=False))} AS VARCHAR)"
+        typed_key = f"CAST({_object((path, f'v{number}') for number, path in enumerate(fields))} AS VARCHAR)"
+        beside = f"CAST({_object(zip(include, values[len(fields) :], strict=True))} AS VARCHAR)"
+        missing = " OR ".join(f"{value} IS NULL" for value in values[: len(fields)])
+        whole = " AND ".join(f"{api} IS NOT NULL" for api in apis[: len(fields)])
+        owed = f"{key} IN (SELECT unnest([{', '.join(_as_key(item, fields) for item in also)}]))" if also else "false"
         self._connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE _parents AS SELECT t._restapi_rowid AS rid, {key} AS parent_key, "
-            f"{beside} AS beside, ({missing}) AS missing FROM {rows} t WHERE {self._scope} AND {due}"
+            f"CREATE OR REPLACE TEMP TABLE _parents AS SELECT rid, due OR {owed} AS due, {key} AS parent_key, "
+            f"{typed_key} AS typed_key, {beside} AS beside, ({missing}) AS missing, ({whole}) AS whole FROM ({read})"
+            + ("" if everything or not also else f" WHERE due OR {owed}")
         )
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """A row whose key was read from columns is of the parent whose key they give as well, where that is only one.
+
+        An append table has the same parent several times, loaded by an earlier version and by this one.
+        """
+        if len(self._connection.execute("SELECT DISTINCT whole FROM temp._parents").fetchall()) < 2:
+            return
+        self._connection.execute(
+            "UPDATE temp._parents AS p SET parent_key = n.parent_key, whole = true FROM (SELECT typed_key, "
+            "min(parent_key) AS parent_key FROM temp._parents WHERE whole AND NOT missing GROUP BY typed_key "
+            "HAVING count(DISTINCT parent_key) = 1) n WHERE p.typed_key = n.typed_key AND NOT p.whole"
+        )
+
+    def has(self, keys: set[str]) -> bool:
+        """Whether there is a row for each of these keys."""
+        if not keys:
+            return True
+        found = self._connection.execute("SELECT DISTINCT parent_key FROM temp._parents WHERE due").fetchall()
+        return keys <= {_canonical(key) for (key,) in found}
+
+    def spellings(self) -> list[tuple[str, str]]:
+        """Key and typed key of the rows, each pair once."""
+        found = self._connection.execute(
+            "SELECT DISTINCT parent_key, typed_key FROM temp._parents WHERE NOT missing"
+        ).fetchall()
+        return [(_canonical(key), _canonical(typed)) for key, typed in found]
+
+    def typed_keys(self) -> frozenset[str]:
+        """The keys that were read from typed columns."""
+        found = self._connection.execute(
+            "SELECT DISTINCT parent_key FROM temp._parents WHERE NOT whole AND NOT missing"
+        ).fetchall()
+        return frozenset(_canonical(key) for (key,) in found)
+
+    def owe(self, keys: Iterable[str]) -> None:
+        """Takes the rows with these keys for due."""
+        wanted = set(keys)
+        if not wanted:
+            return
+        found = self._connection.execute("SELECT DISTINCT parent_key FROM temp._parents WHERE NOT due").fetchall()
+        chosen = ", ".join(literal(key) for (key,) in found if _canonical(key) in wanted)
+        if chosen:
+            self._connection.execute(f"UPDATE temp._parents SET due = true WHERE parent_key IN ({chosen})")
 
     def summary(self, partition: str | None) -> ParentRows:
         """Counts of the rows to copy, and the parent's newest load."""
-        row = self._connection.execute("SELECT count(*), count(*) FILTER (WHERE missing) FROM temp._parents").fetchone()
+        row = self._connection.execute(
+            "SELECT count(*), count(*) FILTER (WHERE missing) FROM temp._parents WHERE due"
+        ).fetchone()
         assert row is not None
         return ParentRows(int(row[0]), 0, int(row[1]), self._newest(partition))
 
@@ -226,31 +347,43 @@ class _Source:
     def lines(self) -> Iterator[tuple[str, str]]:
         """Key and included values of each distinct key, as JSON."""
         result = self._connection.execute(
-            "SELECT CAST(parent_key AS VARCHAR), CAST(arg_max(beside, rid) AS VARCHAR) FROM temp._parents "
-            "WHERE NOT missing GROUP BY parent_key ORDER BY min(rid)"
+            "SELECT parent_key, arg_max(beside, rid) FROM temp._parents "
+            "WHERE due AND NOT missing GROUP BY parent_key ORDER BY min(rid)"
         )
         while batch := result.fetchmany(_BATCH):
             yield from batch
 
     # ---- values ------------------------------------------------------------------------------------------------------
     def _value(self, path: str, *, key: bool) -> str:
+        """SQL of the JSON value that the columns have at a path."""
         keys = keys_of(path)
+        found = self._find((), keys, "t", scalar=key) if keys else None
+        if found is not None:
+            return found
+        if self._is_kept(path):
+            return "CAST(NULL AS JSON)"
         if not keys:
             raise TableError(
                 f"{path!r} cannot be read from a stored table",
                 where=f"resource {self._parent.resource}",
                 hint="Name a field by its keys and indexes, such as `user.login` or `labels[0].name`.",
             )
-        found = self._find((), keys, "t", scalar=key)
-        if found is None:
-            known = [".".join(known) for known in self._tables[()].columns]
-            near = get_close_matches(path, known, n=3, cutoff=0.5)
-            raise TableError(
-                f"the table {self._parent.table!r} has no column for {path!r}",
-                where=f"resource {self._parent.resource}",
-                hint=f"It has {', '.join(near or known[:12])}. A field that was never in a record has no column.",
-            )
-        return found
+        known = [".".join(known) for known in self._tables[()].columns]
+        near = get_close_matches(path, known, n=3, cutoff=0.5)
+        raise TableError(
+            f"the table {self._parent.table!r} has no column for {path!r}",
+            where=f"resource {self._parent.resource}",
+            hint=f"It has {', '.join(near or known[:12])}. A field that was never in a record has no column.",
+        )
+
+    def _is_kept(self, path: str) -> bool:
+        """Whether rows keep the value beside their columns: a contract may have left it out of these."""
+        return bool(
+            self._connection.execute(
+                f"SELECT 1 FROM {self.space.table(self._parent.table)} t "
+                f"WHERE json_exists({self._kept}, {literal(_pointer([path]))}) LIMIT 1"
+            ).fetchall()
+        )
 
     def _find(self, table: TablePath, keys: tuple[str | int, ...], alias: str, *, scalar: bool) -> str | None:
         """SQL of the JSON value at these keys of a row; None where nothing can be there."""
@@ -341,6 +474,26 @@ def _object(members: Iterable[tuple[str, str]]) -> str:
     return f"json_object({', '.join(f'{literal(name)}, {sql}' for name, sql in members)})"
 
 
+def _preferred(api: str, typed: str) -> str:
+    """The API's value where the row has it: an explicit null is none, and no reason to look further."""
+    return f"CASE WHEN {api} IS NULL THEN {typed} WHEN CAST({api} AS VARCHAR) <> 'null' THEN {api} END"
+
+
+def _as_key(item: Mapping[str, JsonScalar], fields: Sequence[str]) -> str:
+    """A parent key as DuckDB writes it: texts are the same only if the same hand wrote them."""
+    text = literal(_compact({field: item.get(field) for field in fields}))
+    members = ((field, f"json_extract({text}, {literal(_pointer([field]))})") for field in fields)
+    return f"CAST({_object(members)} AS VARCHAR)"
+
+
+def _canonical(key: str) -> str:
+    return key_text(msgspec.json.decode(key))
+
+
+def _pointer(keys: Iterable[str | int]) -> str:
+    return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
+
+
 def _compact(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
@@ -353,8 +506,7 @@ def _inside(sql: str, keys: tuple[str | int, ...]) -> str:
     """What is deeper in a JSON value; an explicit null is none."""
     if not keys:
         return sql
-    pointer = "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
-    inner = f"json_extract({sql}, {literal(pointer)})"
+    inner = f"json_extract({sql}, {literal(_pointer(keys))})"
     return f"CASE WHEN json_type({inner}) <> 'NULL' THEN {inner} END"
 
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from dagster_restapi.config.columns import Hints, Path, column_name
-from dagster_restapi.errors import RowsError
 from dagster_restapi.model import TablePlan
 from dagster_restapi.schema import Kind, Node
 from dagster_restapi.tables.sql import literal, quote
@@ -110,9 +109,6 @@ def layout(plan: TablePlan, schema: Node, *, as_text: frozenset[tuple[tuple[Path
 
     Args:
         as_text: Date-times that DuckDB does not take, by table path and column path: they stay text.
-
-    Raises:
-        RowsError: Records have a key that this library writes itself.
     """
     return _Shaper(plan, as_text).layout(schema)
 
@@ -125,12 +121,6 @@ class _Shaper:
         self._hints = Hints(plan)
 
     def layout(self, schema: Node) -> Layout:
-        if "_restapi_row_hash" in schema.fields:
-            raise RowsError(
-                "the records have a key `_restapi_row_hash`, which this library writes itself",
-                where=self._plan.resource,
-                hint="Rename or drop it in a `map` step.",
-            )
         whole = collides(schema)
         columns = (
             None

@@ -20,7 +20,7 @@ from dagster_restapi.config.columns import Path as KeyPath
 from dagster_restapi.errors import OutOfMemory, RowsError, TableError
 from dagster_restapi.model import Slice, TablePlan
 from dagster_restapi.schema import Node, paths
-from dagster_restapi.spool import HASH_FIELD, PLACE_FIELD, SMALL_SEGMENTS, Segment, Spool
+from dagster_restapi.spool import SMALL_SEGMENTS, Segment, Spool
 from dagster_restapi.tables.keys import Keys, find_keys, staged_column
 from dagster_restapi.tables.shape import RECORD, Branch, Field, Layout, Shape, layout
 from dagster_restapi.tables.sql import listing, literal, quote
@@ -52,7 +52,8 @@ class Staged:
     Columns of its tables: the root's `_ord` (order in the spool), `_id`, `_hash`; a child's `_root` (the root row's
     `_ord`), `_id`, `_parent_id`, `_root_id`, `_index`; and `c0`, `c1`, … in the order of the shape's fields. Where the
     spool is for several partitions, `_part` is the number of the row's own. Of a child whose parents have cursors, the
-    root's `_at_cursor` says whether the row stands at its own parent's.
+    root's `_at_cursor` says whether the row stands at its own parent's. Of a resource with children, the root's
+    `_request_fields` is what their requests need of the row.
 
     Attributes:
         engine: The DuckDB that the scratch database is attached to.
@@ -329,6 +330,7 @@ class _Stager:
         self._layout, self._keys = shapes, keys
         self._scope, self._split = _scope(plan, slice_), bool(slice_.stretch)
         self._of_parents = parents_have_cursors(spool)
+        self._for_children = bool(plan.request_fields)
         self._ordered = False  # whether `_ord` is stored: rows were removed, so that their numbers say nothing
         self._names = {shape.path: f"t{number}" for number, shape in enumerate(self._layout.root.walk())}
         self._twins = 0
@@ -407,9 +409,10 @@ class _Stager:
         return f"SELECT {listing(self._columns(self._layout.root, self._root_columns()))} FROM {self._source(segments)}"
 
     def _source(self, segments: Sequence[Segment]) -> str:
-        columns = self._layout.columns
+        columns, own = self._layout.columns, self._spool.own
         if not segments:
-            empty = [f"CAST(NULL AS VARCHAR) AS {quote(HASH_FIELD)}", f"CAST(NULL AS BIGINT) AS {PLACE_FIELD}"]
+            empty = [f"CAST(NULL AS VARCHAR) AS {own.hash}", f"CAST(NULL AS BIGINT) AS {own.place}"]
+            empty.append(f"CAST(NULL AS VARCHAR) AS {own.request_fields}")
             empty += (
                 [f"CAST(NULL AS JSON) AS {RECORD}"]
                 if columns is None
@@ -421,25 +424,30 @@ class _Stager:
         if columns is None:
             objects = f"read_ndjson_objects({files}, {size})"
             return (
-                f"(SELECT json AS {RECORD}, json_extract_string(json, '/{HASH_FIELD}') AS {HASH_FIELD}, "
-                f"json_extract_string(json, '/{PLACE_FIELD}') AS {PLACE_FIELD} FROM {objects})"
+                f"(SELECT json AS {RECORD}, json_extract_string(json, '/{own.hash}') AS {own.hash}, "
+                f"json_extract_string(json, '/{own.place}') AS {own.place}, "
+                f"json_extract_string(json, '/{own.request_fields}') AS {own.request_fields} FROM {objects})"
             )
-        placed = {PLACE_FIELD: "BIGINT"} if self._split or self._of_parents else {}
-        kinds = {HASH_FIELD: "VARCHAR", **placed, **columns}
+        placed = {own.place: "BIGINT"} if self._split or self._of_parents else {}
+        asked = {own.request_fields: "VARCHAR"} if self._for_children else {}
+        kinds = {own.hash: "VARCHAR", **placed, **asked, **columns}
         types = "{" + listing(f"{literal(key)}: {literal(kind)}" for key, kind in kinds.items()) + "}"
         return f"read_json({files}, format = 'newline_delimited', columns = {types}, {size})"
 
     def _root_columns(self) -> list[str]:
-        columns = [f"CAST({HASH_FIELD} AS UUID) AS _hash"]
+        own = self._spool.own
+        columns = [f"CAST({own.hash} AS UUID) AS _hash"]
         if self._split:
-            columns.append(f"CAST({PLACE_FIELD} AS BIGINT) AS _part")
+            columns.append(f"CAST({own.place} AS BIGINT) AS _part")
         if self._of_parents:
-            columns.append(f"coalesce(CAST({PLACE_FIELD} AS BIGINT) = 1, false) AS _at_cursor")
+            columns.append(f"coalesce(CAST({own.place} AS BIGINT) = 1, false) AS _at_cursor")
+        if self._for_children:
+            columns.append(f"{own.request_fields} AS _request_fields")
         if self._keys.identity:
             first = literal(f"{json.dumps(self._plan.resource, ensure_ascii=False)},")
             if self._scope:
                 keys = [literal(f"{json.dumps(key, ensure_ascii=False)},") for key in self._scope]
-                first += " || " + (f"[{listing(keys)}][CAST({PLACE_FIELD} AS BIGINT) + 1]" if keys[1:] else keys[0])
+                first += " || " + (f"[{listing(keys)}][CAST({own.place} AS BIGINT) + 1]" if keys[1:] else keys[0])
             rest = " || ',' || ".join(_quoted(field) for field in self._keys.identity)
             columns.append(f"md5('[' || {first} || {rest} || ']') AS _id")
         return columns

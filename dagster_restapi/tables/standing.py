@@ -8,10 +8,11 @@ import duckdb
 
 from dagster_restapi.config.columns import key_path
 from dagster_restapi.model import Cursor, Fetched, LedgerRow, LoadResult, TablePlan
-from dagster_restapi.spool import HASH_FIELD, Spool
+from dagster_restapi.spool import Spool
 from dagster_restapi.tables.evolve import PARTITION, Written
 from dagster_restapi.tables.keys import merge_key, primary_key
 from dagster_restapi.tables.ledger import read_back
+from dagster_restapi.tables.marks import is_reset
 from dagster_restapi.tables.sql import Space, literal, quote
 
 _MOST = 64  # hashes that the ledger keeps: at a cursor of whole days there may be any number of rows
@@ -60,12 +61,14 @@ def _is_found_by_range(cursor: Cursor, kind: str) -> bool:
 
 def brings_nothing(spool: Spool, fetched: Fetched, newest: LedgerRow) -> bool:
     """Whether all that was fetched stands at the cursor where the slice's newest load left it."""
+    if is_reset(newest):  # the load that follows says that the slice is no longer to begin again
+        return False
     if not fetched.rows:
         return True
     known = newest.tell.get("standing")
     if known is None or fetched.rows > len(known):
         return False
-    return not Counter(record[HASH_FIELD] for record in spool.records()) - Counter(known)
+    return not Counter(spool.hashes()) - Counter(known)
 
 
 def as_it_stands(fetched: Fetched, newest: LedgerRow, last: LedgerRow) -> LoadResult:

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from dagster_restapi.errors import TableError
+from dagster_restapi.errors import OverlapError, TableError
 from dagster_restapi.model import TablePlan
-from dagster_restapi.tables.evolve import PARTITION, Evolved, Written
+from dagster_restapi.slice_state import AT_CURSOR, Overlap
+from dagster_restapi.tables.evolve import PARTITION, REQUEST_FIELDS, Evolved, Written
 from dagster_restapi.tables.keys import Keys, staged_column
 from dagster_restapi.tables.shape import Field, Shape
 from dagster_restapi.tables.sql import Space, listing, literal, numbered, quote
 from dagster_restapi.tables.types import convert, key_text
+
+_ORDERED = frozenset({"TIMESTAMPTZ", "BIGINT", "HUGEINT", "DOUBLE"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +30,11 @@ class Job:
         replaces: The load replaces its slice, whatever the disposition.
         keep_if_empty: A replacement without rows leaves what is there.
         snapshot: The load holds all there is, so that absence means deletion (scd2).
-        boundaries: Of append: rows at these very cursor positions (value and kind) may be there already.
-        of_parents: The positions are of parents, and a staged row tells whether it stands at that of its own.
+        overlap: Of append: which of the stored rows may come again.
+        boundaries: The cursor positions (value and kind) that the load went on from.
+        of_parents: The positions are of parents, and a staged row tells whether it lies beyond that of its own.
         reshaped: What is said of the tables has changed: the same record may fill other columns than it did.
+        records_changed: What shapes a record has changed: the same row of the API may have another content.
         remove_load: A load of which nobody was told: its rows go first.
     """
 
@@ -43,11 +48,30 @@ class Job:
     replaces: bool
     keep_if_empty: bool
     snapshot: bool
+    overlap: Overlap = AT_CURSOR
     boundaries: tuple[tuple[str | int | float, str], ...] = ()
     of_parents: bool = False
     reshaped: bool = False
+    records_changed: bool = False
     remove_load: str | None = None
     scope: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Zone:
+    """Which staged rows `s` and which stored rows `t` may be the same, as SQL conditions."""
+
+    staged: str
+    stored: str
+
+    def known(self, staged: str, table: str) -> str:
+        """The staged rows whose content is there already, each as often as it is there."""
+        return (
+            f"SELECT n._ord FROM (SELECT s._ord, s._hash, row_number() OVER (PARTITION BY s._hash ORDER BY s._ord) "
+            f"AS number FROM {staged} WHERE {self.staged}) n JOIN (SELECT t._restapi_row_hash AS hash, "
+            f"count(*) AS times FROM {table} t WHERE {self.stored} GROUP BY ALL) h "
+            "ON n._hash = h.hash AND n.number <= h.times"
+        )
 
 
 @dataclass(slots=True)
@@ -87,7 +111,7 @@ class _Writer:
         counts.staged = self._count(self._staged)
         counts.before = self._count(self._name)
         if self._job.remove_load:
-            self._remove("_restapi_load_id = " + literal(self._job.remove_load))
+            counts.deleted += self._remove("_restapi_load_id = " + literal(self._job.remove_load))
         if self._keeps_old_rows():
             return counts
         if self._job.replaces or self._plan.disposition == "replace":
@@ -159,6 +183,7 @@ class _Writer:
         columns = {"_restapi_load_id": literal(self._job.load_id), "_restapi_id": "s._id"}
         if table.is_root:
             columns["_restapi_row_hash"] = "s._hash"
+            columns |= {REQUEST_FIELDS: "s._request_fields"} if self._plan.request_fields else {}
         else:
             columns |= {
                 "_restapi_parent_id": "s._parent_id",
@@ -173,6 +198,20 @@ class _Writer:
         """Chooses the staged rows to insert, by `_ord`."""
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE _take AS {query}")
         self._selected = True
+
+    def _spell_for_children(self) -> None:
+        """Brings what requests are made of to rows that were loaded without it, where the same content comes again.
+
+        It is a part of that content, whatever row has it. Such a row has not changed: its load and its place in the
+        history stay, and children that go by what changed do not ask for it again.
+        """
+        if not (self._plan.request_fields and self._counts.before):
+            return
+        spelled = f"SELECT s._hash AS hash, min(s._request_fields) AS fields FROM {self._staged} GROUP BY s._hash"
+        self._execute(
+            f"UPDATE {self._name} AS t SET {REQUEST_FIELDS} = n.fields FROM ({spelled}) AS n "
+            f"WHERE t._restapi_row_hash = n.hash AND n.fields <> coalesce(t.{REQUEST_FIELDS}, '')"
+        )
 
     # ---- replace and append ------------------------------------------------------------------------------------------
     def _keeps_old_rows(self) -> bool:
@@ -210,9 +249,10 @@ class _Writer:
         if counts.before:
             others = self._find_others()
             if not others and self._is_the_same():
+                self._spell_for_children()
                 counts.unchanged = counts.staged
                 return
-            counts.deleted = self._remove(self._in_slice())
+            counts.deleted += self._remove(self._in_slice())
             if others:
                 counts.deleted += self._remove_roots("SELECT id FROM temp._victims")
         extra = None
@@ -232,36 +272,87 @@ class _Writer:
         return self._count("temp._victims") > 0
 
     def _append(self) -> None:
-        boundary = self._boundary()
-        if boundary:
-            self._take(f"SELECT s._ord FROM {self._staged} WHERE s._ord NOT IN ({boundary})")
-        self._counts.inserted = self._insert()
-        self._counts.unchanged = self._counts.staged - self._counts.inserted
+        self._spell_for_children()
+        zone = self._overlap() if self._counts.before else None
+        if zone and self._count(f"{self._staged} WHERE {zone.staged}"):
+            known = zone.known(self._staged, self._name)
+            if self._job.records_changed:
+                self._check_known(zone, known)
+            self._take(f"SELECT s._ord FROM {self._staged} WHERE s._ord NOT IN ({known})")
+        inserted = self._insert()
+        self._counts.inserted, self._counts.unchanged = inserted, self._counts.staged - inserted
 
-    def _boundary(self) -> str | None:
-        """Staged rows at the cursor's very position whose content stands there already, each as often as it does.
+    def _overlap(self) -> _Zone | None:
+        """Where staged and stored rows may be the same ones; None: nowhere."""
+        overlap, here = self._job.overlap, self._in_slice("t.")
+        if overlap.reach == "slice":
+            return _Zone("true", here)
+        if overlap.reach == "loads" and overlap.loads:
+            return _Zone("true", f"{here} AND t._restapi_load_id IN ({listing(map(literal, overlap.loads))})")
+        if overlap.reach == "cursor" and self._job.boundaries:
+            staged, stored = self._at_cursor()
+            return _Zone(staged, f"{here} AND {stored}")
+        return None
+
+    def _at_cursor(self) -> tuple[str, str]:
+        """Conditions of the staged and the stored rows at the cursor's very position.
 
         Rows of the same content are at the same position: where DuckDB cannot tell who is at it, the content decides.
         """
         positions, cursor = self._job.boundaries, self._job.keys.cursor
-        if not self._counts.before or not positions:
-            return None
         column, kind = self._root.by_path.get(cursor.path, ("", "")) if cursor else ("", "")
-        staged_at = _at(f"s.{staged_column(self._job.shape, cursor)}", cursor.type, positions) if cursor else None
-        staged_at = "s._at_cursor" if self._job.of_parents else staged_at or "true"
-        if not self._count(f"{self._staged} WHERE {staged_at}"):
-            return None
-        stored_at = _at(f"t.{quote(column)}", kind, positions) or "true"
+        staged = _at(f"s.{staged_column(self._job.shape, cursor)}", cursor.type, positions) if cursor else None
         return (
-            f"SELECT n._ord FROM (SELECT s._ord, s._hash, row_number() OVER (PARTITION BY s._hash ORDER BY s._ord) "
-            f"AS number FROM {self._staged} WHERE {staged_at}) n JOIN (SELECT _restapi_row_hash AS hash, "
-            f"count(*) AS times FROM {self._name} t WHERE {stored_at} AND {self._in_slice('t.')} GROUP BY ALL) h "
-            "ON n._hash = h.hash AND n.number <= h.times"
+            "s._at_cursor" if self._job.of_parents else staged or "true",
+            _at(f"t.{quote(column)}", kind, positions) or "true",
+        )
+
+    def _check_known(self, zone: _Zone, known: str) -> None:
+        """Refuses to append records that may be stored ones in another form (5).
+
+        Where records of the zone are not known, and stored rows of it did not come again, they may be the same.
+
+        Raises:
+            OverlapError: There are such.
+        """
+        if self._job.of_parents:  # which stored rows are of which parent is not known: a record must be known itself
+            staged, stored = f"{zone.staged} AND s._at_cursor", "true"
+        else:
+            staged, stored = self._narrowed(zone)
+        unknown = self._count(f"{self._staged} WHERE {staged} AND s._ord NOT IN ({known})")
+        matched = f"SELECT s._hash FROM {self._staged} WHERE s._ord IN ({known})"
+        absent = unknown and self._count(
+            f"{self._name} t WHERE {zone.stored} AND {stored} AND t._restapi_row_hash NOT IN ({matched})"
+        )
+        if absent:
+            raise OverlapError(
+                f"{unknown} of the records that came may be rows that are there in another form, for what shapes a "
+                "record has changed since they were loaded: appended, they would be there twice",
+                where=self._plan.resource,
+                hint="Run it with `full_refresh: true`, or put back the endpoint, processing steps and included "
+                "fields that the rows were loaded with.",
+            )
+
+    def _narrowed(self, zone: _Zone) -> tuple[str, str]:
+        """The zone's conditions for those positions alone that both the records that came and the stored rows span."""
+        cursor = self._job.keys.cursor
+        column, kind = self._root.by_path.get(cursor.path, ("", "")) if cursor else ("", "")
+        if cursor is None or kind != cursor.type or kind not in _ORDERED:
+            return zone.staged, "true"
+        new, old = f"s.{staged_column(self._job.shape, cursor)}", f"t.{quote(column)}"
+        ends = "(SELECT min({other}) FROM {source}) AND (SELECT max({other}) FROM {source})"
+        span = f"coalesce({{one}} BETWEEN {ends}, true)"
+        there = f"{self._name} t WHERE {zone.stored}"
+        return (
+            f"{zone.staged} AND {span.format(one=new, other=old, source=there)}",
+            span.format(one=old, other=new, source=self._staged),
         )
 
     # ---- merge -------------------------------------------------------------------------------------------------------
     def _merge(self) -> None:
         keys = self._job.keys
+        if keys.primary or keys.merge or self._plan.strategy == "scd2":  # else it appends
+            self._spell_for_children()
         if self._plan.strategy == "scd2":
             self._history()
         elif not (keys.primary or keys.merge) and self._counts.staged:
@@ -391,22 +482,30 @@ class _Writer:
         """Closes the rows that changed or went away, and adds what is new; nothing is ever removed."""
         counts, keys = self._counts, self._job.keys
         extra = self._validity()
-        active = f"t.{quote(self._plan.valid_to)} IS NULL AND {self._in_reach()}"
-        standing = f"SELECT t._restapi_row_hash FROM {self._name} t WHERE {active}"
+        active = f"t.{quote(self._plan.valid_to)} IS NULL"
+        here = f"{active} AND {self._in_slice('t.')}"
+        standing = f"SELECT t._restapi_row_hash FROM {self._name} t WHERE {here}"
         self._take(f"SELECT s._ord FROM {self._staged} WHERE s._hash NOT IN ({standing})")
-        absent = f"{active} AND t._restapi_row_hash NOT IN (SELECT s._hash FROM {self._staged})"
+        gone = f"{here} AND t._restapi_row_hash NOT IN (SELECT s._hash FROM {self._staged})"
         by_key = keys.merge or keys.primary
         if keys.merge or not self._job.snapshot:  # absence says nothing of keys that this load does not mention
-            if by_key and counts.staged:
-                match = self._matches(by_key, nulls=True)
-                absent += f" AND EXISTS (SELECT 1 FROM {self._staged} WHERE {match})"
-            else:
-                absent = "false"
+            gone += f" AND {self._is_staged(by_key)}" if by_key else " AND false"
+        closed = f"({gone})"
+        if keys.primary and self._job.by_window:  # a record that moved to another window has left its old one
+            elsewhere = f"NOT coalesce({self._in_slice('t.')}, false)"
+            closed += f" OR ({active} AND {self._in_reach()} AND {elsewhere} AND {self._is_staged(keys.primary)})"
         until = extra[self._plan.valid_from]
-        closed = self._execute(f"UPDATE {self._name} AS t SET {quote(self._plan.valid_to)} = {until} WHERE {absent}")
+        counts.updated = self._execute(
+            f"UPDATE {self._name} AS t SET {quote(self._plan.valid_to)} = {until} WHERE {closed}"
+        )
         counts.inserted = self._insert(extra)
         counts.unchanged = counts.staged - counts.inserted
-        counts.updated = closed
+
+    def _is_staged(self, key: tuple[Field, ...]) -> str:
+        """The condition that a record of the load has the key of the stored row `t`."""
+        if not self._counts.staged:
+            return "false"
+        return f"EXISTS (SELECT 1 FROM {self._staged} WHERE {self._matches(key, nulls=True)})"
 
 
 def _at(sql: str, kind: str, positions: tuple[tuple[str | int | float, str], ...]) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dagster_restapi.assets.haul import Haul
+from dagster_restapi.model import Conditions
 
 
 def parent(name: str) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def test_a_cursor_is_not_compared_with_values_at_another_path(
     for by_hand in ({}, {"start_value": "1"}, {"max_pages": 1}):
         told = failure_of(house.run("items", **by_hand))
         assert "the cursor is a value at 'big', and `cursor_path` is 'id' now" in told
-        assert "`full_refresh: true`, or put the path back" in told
+        assert "`full_refresh: true`, or put the setting back" in told
     assert api.requests == []
     assert house.load("items", full_refresh=True)["dagster/row_count"] == 2
     assert house.load("items")["cursor_before"] == 2
@@ -115,6 +116,18 @@ def test_cursors_per_key_are_not_compared_with_values_at_another_path(
     )
 
 
+def test_a_cursor_is_not_gone_on_from_in_the_other_direction(
+    source: Callable[..., Any], api: Any, failure_of: Callable[..., str]
+) -> None:
+    api.route("/items", [{"id": 1, "big": 1000}])
+    source(items("big")).load("items")
+    endpoint = {"paginator": "single_page", "incremental": {"cursor_path": "big", "last_value_func": "min"}}
+    house = source(items("big", endpoint=endpoint))
+    told = failure_of(house.run("items"))
+    assert "the cursor is the max of the values, and `last_value_func` is 'min' now" in told
+    assert house.load("items", full_refresh=True)["dagster/row_count"] == 1
+
+
 @pytest.mark.parametrize("case", ["the same path", "a table that is replaced", "nothing loaded yet", "an older load"])
 def test_another_spelling_or_nothing_to_go_on_from_is_no_other_path(
     source: Callable[..., Any], api: Any, monkeypatch: pytest.MonkeyPatch, case: str
@@ -123,7 +136,7 @@ def test_another_spelling_or_nothing_to_go_on_from_is_no_other_path(
     api.route("/items", [] if case == "nothing loaded yet" else [{"id": 1, "big": 1000}])
     with monkeypatch.context() as before:
         if case == "an older load":
-            before.setattr(Haul, "_notes", lambda self, standing: {"settings": "x"})
+            before.setattr(Haul, "_conditions", lambda self, rules, fetched: Conditions(settings="x"))
         source(items("big", **settings)).load("items")
     api.route("/items", [{"id": 2000, "big": 2000}])
     other = "$.big" if case == "the same path" else "id"

@@ -59,7 +59,7 @@ def fetch(api: Any, tmp_path: Path) -> Callable[..., Run]:
                 stop=stop,
                 stored_parents=stored,
             ).run()
-            rows = [{key: row[key] for key in row if key != "_restapi_row_hash"} for row in spool.records()]
+            rows = list(spool.records())
             files = {path.name: path.read_text() for path in spool.directory.glob("*.ndjson") if path.stem.isalpha()}
         return Run(fetched, rows, files, lines)
 

@@ -428,7 +428,7 @@ def test_progress_counts_what_an_earlier_try_has_done(api: Any, fetch: Any) -> N
         fetch("items", paged)
     state["fail"] = None
     lines = fetch("items", paged).lines
-    assert lines[0] == "items: goes on behind 30 rows of an earlier try"
+    assert lines[0] == "items: resuming after 30 rows from an earlier attempt"
     assert lines[-1].endswith("100% of 4 pages")
     assert lines[-1].startswith("items: 1 pages, 10 rows, ")
 

@@ -252,7 +252,7 @@ class Life:
         """Nothing is left over, the newest event is of the newest load, and it tells what is there."""
         sweep(self.spools, older_than=0)  # a day later
         left = [path.name for path in self.folder.iterdir() if path.name.endswith(".tmp")]
-        left += [path.name for path in self.spools.iterdir()] if self.spools.exists() else []
+        left += [path.name for path in self.spools.iterdir() if path.is_dir()] if self.spools.exists() else []
         if left:
             raise Loss(f"left over: {left}")
         with duckdb.connect(str(self.database), read_only=True) as connection:

@@ -58,7 +58,7 @@ def _after_run(number: int, *statements: str) -> Callable[[Path], None]:
     return bend
 
 
-_ONE = "(SELECT min(_restapi_id) FROM {s}.items)"
+_ONE = "(SELECT min(_restapi_id) FROM {s}.items WHERE _restapi_id <> 'again')"
 _CURSOR = 'regexp_replace(cursor, \'"value":"[^"]*"\', \'"value":"2024-01-01T00:00:01Z"\')'
 FAULTS = {
     "a row is lost": (
@@ -68,7 +68,9 @@ FAULTS = {
     ),
     "a row is there twice": (
         "INSERT INTO {s}.items SELECT * REPLACE ('again' AS _restapi_id) FROM {s}.items "
-        "WHERE _restapi_id NOT IN (SELECT _restapi_root_id FROM {s}.items__labels) LIMIT 1",
+        f"WHERE _restapi_id = {_ONE};"
+        "INSERT INTO {s}.items__labels SELECT * REPLACE ('again' AS _restapi_root_id, 'again' AS _restapi_parent_id) "
+        f"FROM {{s}}.items__labels WHERE _restapi_root_id = {_ONE}",
         "rows are there twice",
     ),
     "a row has one id with another": (

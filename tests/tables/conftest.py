@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from dagster_restapi.extract.parents import RequestFields
 from dagster_restapi.model import Cursor, Fetched, LoadResult, Slice, TablePlan, Window
 from dagster_restapi.spool import Spool
 from dagster_restapi.tables.ledger import newest_load
@@ -54,7 +55,7 @@ class Loader:
             for number in range(pages):
                 writer = spool.writer(number)
                 part = [dict(record) for record in records[number::pages]] if pages > 1 else list(records)
-                writer.write(part, at_cursor)
+                writer.write(part, at_cursor, RequestFields(plan.request_fields).of(part))
                 writer.commit(None, {}, done=True)
             if cursors:
                 lines = "".join(json.dumps(line) + "\n" for line in cursors)

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from dagster_restapi.errors import LedgerConflict, LockTimeout, TableError
-from dagster_restapi.model import Cursor, Fetched, Slice, TablePlan
+from dagster_restapi.model import Conditions, Cursor, Fetched, Slice, TablePlan
 from dagster_restapi.spool import Spool
 from dagster_restapi.tables.ledger import cursor_summary, find_load, forget, loads, newest_load, read_back
 from dagster_restapi.tables.load import load, root_exists
@@ -37,7 +37,7 @@ def test_a_row_tells_what_a_lost_event_would_have_told(loads: Any) -> None:
         cursor=cursor,
         fetched={"cursor_value": 9, "cursor_kind": "number", "requests": 4, "failed_parents": ({"n": 1},)},
         slice_={"run_id": "run", "root_run_id": "root", "wipe": "w"},
-        notes={"partitions": "abc"},
+        conditions=Conditions(settings="abc", partial_loads=("x",)),
     )
     row = newest_load(loads.target, "t")
     assert row is not None
@@ -47,7 +47,7 @@ def test_a_row_tells_what_a_lost_event_would_have_told(loads: Any) -> None:
     assert (row.sequence, row.rows, row.tables) == (1, 1, ("t", "t__l"))
     assert row.committed_at.endswith("Z")
     assert row.tell["fetched"]["requests"] == 4
-    assert row.tell["notes"] == {"partitions": "abc"}
+    assert row.conditions == Conditions(settings="abc", partial_loads=("x",))
     told = read_back(row)
     assert told.already_loaded
     assert (told.columns, told.cursor, told.rows_inserted) == (result.columns, result.cursor, 1)

@@ -203,9 +203,18 @@ def test_a_record_without_any_key_is_a_row(loads: Any) -> None:
     assert len(loads.rows("t")) == 2
 
 
-def test_a_key_of_our_own_in_a_record_is_an_error(loads: Any) -> None:
-    with pytest.raises(TableError, match="_restapi_row_hash"):
-        loads(TablePlan(resource="t", table="t"), [{"_restapi_row_hash": 1}])
+@pytest.mark.parametrize("nested", ["tables", "native", "json"])
+def test_keys_like_our_own_names_lose_nothing(loads: Any, nested: str) -> None:
+    names = [f"_restapi_{name}" for name in ("place", "row_hash", "id", "load_id", "partition", "root_id", "index")]
+    names += ["_hash", "_part", "_id", "_ord", "_at_cursor", "record", "json", "c0", "l0", "item"]
+    spelled = [form for name in names for form in (name, name.upper(), name.title())]
+    for table, keys in (("plain", names), ("cases", spelled)):
+        record = {key: f"{key} above" for key in keys}
+        record |= {"inner": {key: f"{key} inside" for key in keys}, "list": [{key: f"{key} below" for key in keys}]}
+        loads(TablePlan(resource=table, table=table, nested=nested), [record])
+        stored = " ".join(str(row) for name in loads.tables() if name.startswith(table) for row in loads.rows(name))
+        wanted = [f"{key} {place}" for key in keys for place in ("above", "inside", "below")]
+        assert [text for text in wanted if text not in stored] == []
 
 
 def test_a_child_table_never_takes_another_assets_name(loads: Any) -> None:
