@@ -119,7 +119,7 @@ def stand(past: Past, partition: str | None, *, by_window: bool, full_refresh: b
     newest, wipe = past.record.newest.get(partition), past.wipe
     event = past.told.get(partition)
     reported = newest is not None and _tells_of(event, newest)
-    # A re-execution of all that was done loads again; a retry, or one from the failure on, goes on behind it.
+    # A re-execution of all that was done loads again; a retry, or one from the failure on, resumes after it.
     goes_on = not reported or past.resumes or (newest is not None and newest.run_id == past.run_id)
     if newest is not None and newest.root_run_id == past.root_run_id and goes_on:
         return Standing(newest.cursor, "ledger", newest, told=True, wipe=wipe)

@@ -33,7 +33,7 @@ def ended_by_termination(context: dg.AssetExecutionContext) -> Iterator[None]:
                 raise
         _terminated.add(run_id)
     raise dg.Failure(
-        "The run was terminated. What was fetched is kept: the next run goes on behind it.", allow_retries=False
+        "The run was terminated. What was fetched is kept: executed again, the run resumes after it.", allow_retries=False
     )
 
 

@@ -212,7 +212,7 @@ def test_children_that_fail_are_listed_and_tried_again_on_the_next_run(house: Ho
     told = house.load(*resources)
     assert (told["parents"], told["skipped_parents"], told["failed_parent_count"]) == (3, 1, 1)
     assert told["failed_parents"] == [{"id": 2}], "as the API spells it, not as the column does"
-    skipped = "1 of 3 rows of parents were skipped, for their requests failed; the next run asks for them again: id='2'"
+    skipped = "1 of 3 rows of parents were skipped, for their requests failed; the next run asks for them again: id=2"
     assert told["warnings"] == [skipped]
     logged = [entry for entry in house.instance.all_logs(house.instance.get_runs()[0].run_id) if entry.level == 30]
     assert [entry.user_message for entry in logged] == [f"children: {skipped}"]
