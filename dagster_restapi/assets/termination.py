@@ -33,7 +33,8 @@ def ended_by_termination(context: dg.AssetExecutionContext) -> Iterator[None]:
                 raise
         _terminated.add(run_id)
     raise dg.Failure(
-        "The run was terminated. What was fetched is kept: executed again, the run resumes after it.", allow_retries=False
+        "The run was terminated. What was fetched is kept: executed again, the run resumes after it.",
+        allow_retries=False,
     )
 
 
