@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import queue
 import random
+import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -87,7 +88,7 @@ def verdicts_of(arguments: argparse.Namespace) -> Iterator[Verdict]:
     seeds, verdicts = made.Queue(), made.Queue()
     until = time.monotonic() + arguments.seconds
     upcoming = iter(range(arguments.seed, arguments.seed + arguments.sequences))
-    asked = 0
+    asked = done = 0
     workers: list[BaseProcess] = []
 
     def ask() -> None:
@@ -118,9 +119,15 @@ def verdicts_of(arguments: argparse.Namespace) -> Iterator[Verdict]:
                 start()
                 continue
             asked -= 1
+            done += 1
+            if done % 10 == 0:
+                print(f"{done} sequences", file=sys.stderr, flush=True)
             ask()
             yield verdict
     finally:
+        for _ in workers if not asked else ():
+            seeds.put(None)
         for worker in workers:
+            worker.join(0 if asked else 10)
             worker.terminate()
             worker.join()

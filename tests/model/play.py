@@ -339,14 +339,26 @@ class Player:
                 rows = self.world.rows(asset)
                 for uid in [uid for uid, row in rows.items() if row.at is None]:
                     del rows[uid]
-        for attempt in range(2):
-            if self._run_all():
-                break
-            if attempt:
-                raise Wrong("a healed API is not loaded within two runs", "; ".join(self.notes[-2:]))
+        self._load_in_a_new_form()
+        goes_on = bool(self.pending)  # where a run goes on with older pages, the next one asks for all of them
+        green = self._run_all()
+        if (goes_on or not green) and not self._run_all():
+            raise Wrong("a healed API is not loaded within two runs", "; ".join(self.notes[-2:]))
         for asset in self.settings.assets:
             for part in self.settings.keys(asset):
                 self._check_truth(asset, part)
+
+    def _load_in_a_new_form(self) -> None:
+        """Where what shapes a record has changed, an append asks for a full refresh, and gets it."""
+        for asset in self.settings.assets:
+            table, shape = self.settings.table(asset), shape_of(self.settings, asset, self.world.url, self.tenant)
+            others = {known for one in self.state[asset].slices.values() for known in one.shapes} - {shape}
+            if table.write != "append" or not table.incremental or not others:
+                continue
+            for part in range(len(self.settings.keys(asset))):
+                attempt = self._attempt(Step(kind="run", asset=asset, part=part, full_refresh=True))
+                assert attempt is not None
+                self._settle([(attempt, self._here(attempt))])
 
     def _run_all(self) -> bool:
         parts: Sequence[int] = (0, 1) if self.settings.partitions == "static" else (0,)
@@ -472,11 +484,23 @@ def parents_in(
     return {key: tuple(sorted(texts)) for key, texts in found.items()}, titles
 
 
+def shape_of(settings: Settings, asset: str, url: str, tenant: str) -> str:
+    """What shapes an asset's records: the request, and what is included of the parent."""
+    [found] = [one for one in settings.config(url)["resources"] if one["name"] == asset]
+    endpoint = {name: value for name, value in found["endpoint"].items() if name != "incremental"}
+    return json.dumps([endpoint, found.get("include_from_parent"), settings.tenant and tenant], sort_keys=True)
+
+
 def made_of(settings: Settings, asset: str, url: str, tenant: str) -> str:
     """All that an asset's requests and tables are made of."""
     config = settings.config(url)
     names = {asset} | (set() if settings.stored else {"items"})
-    resources = [one for one in config["resources"] if one["name"] in names]
+    aside = ("on_error", "concurrency")  # no request is made of them
+    resources = [
+        {name: value for name, value in one.items() if name not in aside}
+        for one in config["resources"]
+        if one["name"] in names
+    ]
     return json.dumps([config["client"], resources, tenant], sort_keys=True)
 
 
@@ -563,7 +587,14 @@ class Judge:
         rows = rows_after(table, asset, load, replaces=replaces)
         keeps = settings.keyed_cursor(load.asset)
         after = slice_after(
-            table, slice_, load, keeps=keeps, root=attempt.root, field_=settings.field, include=settings.include
+            table,
+            slice_,
+            load,
+            keeps=keeps,
+            root=attempt.root,
+            field_=settings.field,
+            shape=shape_of(settings, load.asset, self.player.world.url, attempt.tenant),
+            include=settings.include,
         )
         if entry is not None and load.asset == "items" and keeps:
             after = self._check_cursor(attempt, slice_, after, load, entry, table.ordered)
@@ -575,9 +606,9 @@ class Judge:
 
     def _check_shape(self, attempt: Attempt, slice_: Slice, asset: Asset, load: Load, table: Any) -> None:
         """Append: what is there in another shape cannot be known again, and must not come a second time."""
-        if table.write != "append" or load.anew or load.asset != "notes" or not table.incremental:
+        if table.write != "append" or load.anew or load.window or load.asset != "notes" or not table.incremental:
             return
-        if slice_.newest and slice_.include != attempt.settings.include:
+        if slice_.newest and (slice_.include, slice_.field) != (attempt.settings.include, attempt.settings.field):
             mine = {row.base for row in asset.rows if row.part == load.part}
             if any(row.base in mine for row in load.rows):
                 raise Wrong("append took records a second time, in another shape", f"{load.asset} {load.part}")
@@ -589,9 +620,11 @@ class Judge:
         allowed = {most}
         if load.anew and not load.rows:
             allowed |= {None, before.cursor}
+        walk = load.walks[None]
+        if attempt.settings.items.write == "replace" and load.plain:
+            allowed.add(walk.furthest)  # of rows that are all of this load; nothing goes on from it
         if told in allowed:
             return replace(after, cursor=told)
-        walk = load.walks[None]
         if load.resumed and load.plain and told is not None:
             limit = most if ordered else max((at for at in (walk.first, before.cursor) if at is not None), default=None)
             least = before.cursor
@@ -607,6 +640,8 @@ class Judge:
         """Cursors of parents that may be as they were, or as the walk came."""
         found: dict[Key, set[int | None]] = {}
         for key, walk in load.walks.items():
+            if key is not None and walk.state == "broken" and load.by_hand:
+                found[key] = {None}  # such a parent may be asked from the beginning on
             if key is None or walk.state != "complete" or load.by_hand:
                 continue
             if not load.plain or load.resumed or lenient:
@@ -652,7 +687,10 @@ class Judge:
         if pending.root == attempt.root:
             return True
         table = settings.table(asset)
-        free = not table.incremental and not pending.parts and settings.paging not in ("page", "offset")
+        moves = settings.paging in ("page", "offset") and any(
+            sent.next is not None for sent in player.world.log if sent.label in pending.labels and sent.asset == asset
+        )
+        free = not table.incremental and not pending.parts and not moves
         same = all(state[asset].slice(part).newest == load for part, load in pending.newest.items())
         return free and same and not pending.refused
 
@@ -702,12 +740,14 @@ class Judge:
                 or step.parents == "all"
                 or (step.parents == "" and not settings.items.incremental)
             )
+            if unknown := set(mine) - set(parents):
+                raise Wrong("a parent was asked that is not there", f"{asset} {part}: {sorted(unknown, key=str)}")
             due, whole = due_parents(table, slice_, parents, everything=everything)
             if missing := due - set(mine):
                 kind = "an owed parent" if missing & set(slice_.owed) else "a parent"
                 raise Wrong(f"{kind} was not asked", f"{asset} {part}: {sorted(missing, key=str)} ({step!r})")
             for key, sent in mine.items():
-                walks[key] = walk_of(sent, ask, attempt.label, include_of(settings, titles, key))
+                walks[key] = walk_of(sent, ask, attempt.label, include_of(settings, titles, key), key)
             order = {key: place for place, key in enumerate(parents)}
             walks = dict(sorted(walks.items(), key=lambda item: order.get(item[0], -1)))
         self._check_walks(attempt, asset, ask, walks, mine, slice_, anew, by_hand)
@@ -786,7 +826,8 @@ class Judge:
                 raise Wrong(
                     f"a walk begins behind its cursor ({_named(attempt, asset)})", f"{asset} {key}: {starts} for {most}"
                 )
-        if walks and all(walk.state == "broken" for walk in walks.values()):
+        failed = {key for key, walk in walks.items() if walk.state == "broken"}
+        if walks and failed == set(walks) and not failed <= set(slice_.owed):
             raise Wrong("green although all requests failed", asset)
 
     # ---- runs without a load -----------------------------------------------------------------------------------------
@@ -795,10 +836,10 @@ class Judge:
         for attempt, outcome in self.done:
             for asset in attempt.errand.assets:
                 if asset in outcome.red:
-                    self._check_red(attempt, asset, outcome)
+                    self._check_red(attempt, asset, outcome, states[-1]["items"])
                 for part in self._slices(attempt, asset):
                     if asset in outcome.green and (attempt.label, asset, part) not in self.settled:
-                        self._check_no_load(states, attempt, asset, part)
+                        self._check_no_load(states, attempt, asset, part, new)
 
     def _slices(self, attempt: Attempt, asset: str) -> tuple[str | None, ...]:
         keys = attempt.settings.keys(asset)
@@ -807,10 +848,15 @@ class Judge:
         first, last = keys.index(attempt.parts[0]), keys.index(attempt.parts[-1])
         return keys[first : last + 1]
 
-    def _check_no_load(self, states: Sequence[State], attempt: Attempt, asset: str, part: str | None) -> None:
+    def _check_no_load(
+        self, states: Sequence[State], attempt: Attempt, asset: str, part: str | None, new: Sequence[Entry]
+    ) -> None:
         slice_ = attempt.state[asset].slice(part)
         if (attempt.again or attempt.overlaps) and slice_.root == attempt.root:
             return  # an earlier attempt has loaded: this one only tells
+        table, rival = attempt.settings.table(asset), {(entry.asset, entry.part) for entry in new}
+        if attempt.overlaps and table.write == "append" and not table.incremental and (asset, part) in rival:
+            return  # the other run has repeated this load, of which no event told yet
         if not attempt.settings.keyed_cursor(asset) or asset == "notes":
             raise Wrong(f"green without a load ({_named(attempt, asset)})", f"{asset} {part} ({attempt.step!r})")
         for state in states:
@@ -828,7 +874,7 @@ class Judge:
                 )
         raise self._fault("green without a load")
 
-    def _check_red(self, attempt: Attempt, asset: str, outcome: Outcome) -> None:
+    def _check_red(self, attempt: Attempt, asset: str, outcome: Outcome, items: Asset) -> None:
         names = [name for name, _ in outcome.red[asset]]
         text = " <- ".join(f"{name}: {message.strip()[:300]}" for name, message in outcome.red[asset])
         self.player.notes.append(f"{attempt.label} {asset} red: {text[:400]}")
@@ -841,7 +887,8 @@ class Judge:
         inherits = table.incremental and table.missing == "raise"
         inherits |= not settings.stored and settings.items.incremental and settings.items.missing == "raise"
         slices = [attempt.state[asset].slice(part) for part in self._slices(attempt, asset)]
-        reshaped = any(one.newest and one.include != settings.include for one in slices)
+        shape = shape_of(settings, asset, self.player.world.url, attempt.tenant)
+        reshaped = any(one.shapes - {shape} for one in slices)
         reasons = {
             "RequestError": failing,
             "ResponseError": failing,
@@ -852,7 +899,7 @@ class Judge:
             "TableError": ("append" in table.write and reshaped)
             or "does not exist yet" in text
             or "has no partitions" in text
-            or ("has no column for" in text and not self.player.parents_came),
+            or ("has no column for" in text and not (items.rows and attempt.state["items"].rows)),
             **dict.fromkeys(_BUSY, attempt.overlaps),
         }
         if not any(reasons.get(name, False) for name in names) and not (reshaped and table.write == "append"):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from model import settings as settings_
 from model import steps as steps_
 from model.look import Wrong
-from model.play import Play, Skip, play
+from model.play import Play, play
 
 
 def fault_of(sequence: Play) -> Wrong | None:
@@ -18,7 +18,7 @@ def fault_of(sequence: Play) -> Wrong | None:
         play(sequence)
     except Wrong as fault:
         return fault
-    except Skip:
+    except Exception:  # noqa: BLE001 - refused settings, or another fault: not what is looked for
         return None
     return None
 

@@ -23,6 +23,7 @@ class Held:
         base: The content without what is included of the parent.
         key: The primary key as text.
         load: The load that brought it.
+        parent: Of a child's row: the key that it was asked by. Two parents may have rows of the same content.
         open: Of `scd2`: whether it holds still.
     """
 
@@ -33,6 +34,7 @@ class Held:
     at: int | None
     load: str
     open: bool = True
+    parent: Key | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class Slice:
         partial: Loads that were partial, since the newest complete one.
         complete: Whether the newest load was complete.
         field: What parents were asked by.
+        shapes: What the API was asked and what was done with its records, of all loads since the slice began anew.
         include: Whether records included something of the parent.
         incremental: Whether the newest load had a cursor.
     """
@@ -134,6 +137,7 @@ class Slice:
     partial: frozenset[str] = frozenset()
     complete: bool = True
     field: str = "id"
+    shapes: frozenset[str] = frozenset()
     include: bool = False
     incremental: bool = False
 
@@ -217,16 +221,21 @@ def _merged(reach: tuple[Held, ...], brought: list[Held], keys: set[str]) -> lis
 def _append(table: Table, slice_: Slice, mine: tuple[Held, ...], brought: list[Held], load: Load) -> list[Held]:
     there = [row for row in mine if not (load.silent and row.load == load.silent)]
     if table.incremental:
-        known = Counter(row.content for row in there)  # of any position: the same content is at the same one
+        known = Counter(map(_same, there))  # of any position: the same content is at the same one
     else:
-        known = Counter(row.content for row in there if row.load in slice_.partial)
+        known = Counter(_same(row) for row in there if row.load in slice_.partial)
     new = []
     for row in brought:
-        if known[row.content]:
-            known[row.content] -= 1
+        if known[_same(row)]:
+            known[_same(row)] -= 1
         else:
             new.append(row)
     return there + new
+
+
+def _same(row: Held) -> tuple[str, Key | None]:
+    """What is the same in two rows that are one record."""
+    return row.content, row.parent
 
 
 def _history(table: Table, reach: tuple[Held, ...], brought: list[Held], load: Load, *, replaces: bool) -> list[Held]:
@@ -252,7 +261,7 @@ def _history(table: Table, reach: tuple[Held, ...], brought: list[Held], load: L
 
 # ---- the state beside the rows ---------------------------------------------------------------------------------------
 def slice_after(
-    table: Table, before: Slice, load: Load, *, keeps: bool, root: str, field_: str, include: bool
+    table: Table, before: Slice, load: Load, *, keeps: bool, root: str, field_: str, shape: str, include: bool
 ) -> Slice:
     """Where the slice stands behind a load; the cursor is as far as it may come.
 
@@ -287,6 +296,7 @@ def slice_after(
         partial=frozenset() if load.plain else (frozenset() if load.anew else before.partial) | {load.id},
         complete=load.complete and not load.by_hand,
         field=field_,
+        shapes=(frozenset() if load.anew else before.shapes) | {shape},
         include=include,
         incremental=table.incremental,
     )

@@ -66,15 +66,17 @@ def by_parent(answers: Iterable[Sent]) -> Mapping[Key | None, list[Sent]]:
     return found
 
 
-def held(row: Row, load: str = "", part: str | None = None, included: str | None = None) -> Held:
+def held(
+    row: Row, load: str = "", part: str | None = None, included: str | None = None, parent: Key | None = None
+) -> Held:
     """A row as a table must hold it."""
     record = row.record
     base = content_of(record)
     content = base if included is None else content_of({**record, INCLUDED: included})
-    return Held(part, content, base, str(record["id"]), row.at, load)
+    return Held(part, content, base, str(record["id"]), row.at, load, True, parent)
 
 
-def walk_of(answers: Sequence[Sent], ask: Ask, label: str, included: str | None) -> Walk:
+def walk_of(answers: Sequence[Sent], ask: Ask, label: str, included: str | None, parent: Key | None = None) -> Walk:
     """The pages of a walk, from the last time that its first page came."""
     starts = [index for index, sent in enumerate(answers) if sent.token is None and sent.rows is not None]
     if not starts:
@@ -102,7 +104,7 @@ def walk_of(answers: Sequence[Sent], ask: Ask, label: str, included: str | None)
             state = "cut"
             break
         token = sent.next
-    chosen = tuple(held(row, "", ask.part, included) for row in rows if ask.takes(row))
+    chosen = tuple(held(row, "", ask.part, included, parent) for row in rows if ask.takes(row))
     resumed = any(one != label for one in labels)
     return Walk(chosen, state, resumed, first if resumed else None)
 
