@@ -95,7 +95,15 @@ def look_back(
     records = instance.get_asset_records([key])
     entry = records[0].asset_entry if records else None
     told = newest_events(instance, key, list(known), entry) if entry else {}
-    silent = [row for part, row in known.items() if not by_window and not _tells_of(told.get(part), row)]
+    silent = []
+    for part, row in known.items():
+        if by_window or _tells_of(told.get(part), row):
+            continue
+        event = _event_of_run(instance, key, row)
+        if event is None:
+            silent.append(row)
+        else:
+            told[part] = event
     return Past(
         record,
         run.run_id,
@@ -105,6 +113,23 @@ def look_back(
         told=told,
         ours=frozenset(row.load_id for row in silent if instance.has_run(row.run_id)),
     )
+
+
+def _event_of_run(instance: DagsterInstance, key: dg.AssetKey, row: LedgerRow) -> Event | None:
+    """The event that tells of a load, among those of its own run.
+
+    It need not be the slice's newest: a run that commits before another one may tell of it later.
+    """
+    if not row.run_id:
+        return None
+    for entry in instance.all_logs(row.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION):
+        event = entry.dagster_event
+        if event is None or event.asset_key != key or event.partition != row.partition:
+            continue
+        load = event.step_materialization_data.materialization.metadata.get(f"{PREFIX}/load_id")
+        if load is not None and load.value == row.load_id:
+            return Event(row.load_id)
+    return None
 
 
 def _tells_of(event: Event | None, row: LedgerRow) -> bool:
