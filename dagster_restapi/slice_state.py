@@ -141,9 +141,13 @@ class SliceRules:
     def hashes_by_parent(self) -> bool:
         """Whether a child's row is told from one of the same content that another parent has.
 
+        Only where content alone tells rows apart: by a key, a row stays what it is when its parent gets another key.
         Rows that an earlier version loaded were not: there, two ways to hash would make one record two.
         """
-        if self.plan.parent is None:
+        table = self.plan.table
+        has_key = bool(table.primary_key) or any(hint.primary_key for hint in table.hints.values())
+        by_content = table.disposition == "append" or (table.strategy == "scd2" and not has_key)
+        if self.plan.parent is None or not by_content:
             return False
         return self.newest is None or self.rebuild or self.conditions.hash_by_parent
 

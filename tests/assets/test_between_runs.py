@@ -404,3 +404,18 @@ def test_a_load_that_was_told_of_stays_when_an_older_one_is_told_of_later(
     house.load("events")
     told = house.load("events")
     assert (told["rows_inserted"], told["rows_deleted"], told["dagster/row_count"]) == (5, 0, 10)
+
+
+@pytest.mark.parametrize("strategy", ["scd2", "delete-insert"])
+def test_a_row_with_a_key_stays_what_it_is_when_its_parent_gets_another_key(
+    source: Callable[..., Any], children: dict[int, Listing], strategy: str
+) -> None:
+    child = {"write_disposition": {"disposition": "merge", "strategy": strategy}, "primary_key": "id"}
+    house = source(*families(child, incremental=False))
+    house.load("parents", "events")
+    Listing(house.api, "/parents", [{"id": number, "at": number} for number in (1, 2, 3, 4)])
+    Listing(house.api, "/parents/4/events", children[3].rows)
+    Listing(house.api, "/parents/3/events", [])
+    told = house.load("parents", "events")
+    assert (told["rows_inserted"], told["rows_updated"]) == (0, 0)
+    assert ids(house) == ALL
