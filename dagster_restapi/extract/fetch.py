@@ -329,7 +329,7 @@ class Fetch:
             whole = facts.cuts == cuts
             furthest = self._clamped_of(writer.number, index, facts.furthest)
             if furthest is not None and whole:
-                facts.cursors.append((row.key, furthest))
+                facts.cursors.append((row.key, self._not_back(furthest, row.cursor)))
             facts.held_back |= furthest != facts.furthest
             if owed:  # of a window that is given by hand, the rest is due all the same
                 (facts.settled if whole and not self._slice.by_hand else facts.owed).append(row.key)
@@ -533,7 +533,15 @@ class Fetch:
         if self._slice.by_hand or self._slice.window or not all(facts.complete for facts in all_facts):
             return None
         furthest, clamp = self._seen_up_to(all_facts, settings), self._spool.notes.get("clamp")
-        return nearest_of(furthest, clamp["at"], settings) if clamp else furthest
+        moved = nearest_of(furthest, clamp["at"], settings) if clamp else furthest
+        return self._not_back(moved, self._slice.cursor.value if self._slice.cursor else None)
+
+    def _not_back(self, moved: Any, before: Any) -> Any:
+        """A cursor never moves back: with `lag`, all that came may lie before it, for what was there is deleted."""
+        settings = self._plan.incremental
+        if moved is None or before is None or settings is None:
+            return moved
+        return furthest_of([moved, before], settings)
 
     def _seen_up_to(self, all_facts: list[Facts], settings: IncrementalConfig) -> Any:
         return furthest_of([facts.furthest for facts in all_facts], settings)

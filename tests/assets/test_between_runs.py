@@ -419,3 +419,18 @@ def test_a_row_with_a_key_stays_what_it_is_when_its_parent_gets_another_key(
     told = house.load("parents", "events")
     assert (told["rows_inserted"], told["rows_updated"]) == (0, 0)
     assert ids(house) == ALL
+
+
+def test_a_cursor_never_moves_back(source: Callable[..., Any], listing: Listing) -> None:
+    house = source(events(incremental={**SINCE, "lag": 25}))
+    assert house.load("events")["cursor"] == 50
+    del listing.rows[-1]
+    assert house.load("events")["cursor"] == 50
+
+
+def test_a_cursor_of_a_parent_never_moves_back(source: Callable[..., Any], children: dict[int, Listing]) -> None:
+    child = {"endpoint": {"incremental": {**SINCE, "lag": 2}}, "write_disposition": "append"}
+    house = source(*families(child, incremental=False))
+    house.load("parents", "events")
+    del children[1].rows[-1]
+    assert house.load("events")["cursors"] == {"count": 3, "minimum": 3, "maximum": 3}
