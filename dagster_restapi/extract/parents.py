@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import md5
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
@@ -116,21 +116,40 @@ def freeze_parents(
 
 
 def freeze_rows(rows: Iterable[ParentRow | None], path: Path) -> Frozen:
-    """Writes one line per distinct key, in order of appearance. The file appears whole or not at all."""
+    """Writes one line per distinct key, in order of appearance. The file appears whole or not at all.
+
+    Where several rows have one key, what is included comes from the last of them, as it does of a stored parent.
+    """
     seen: set[bytes] = set()
+    later: dict[bytes, bytes] = {}  # of keys that came again: their last line
     skipped = 0
     part = path.with_suffix(".part")
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as lines:
+    with _private(part) as lines:
         for row in rows:
             if row is None:
                 skipped += 1
                 continue
-            digest = md5(msgspec.json.encode(row.key), usedforsecurity=False).digest()
+            digest, line = _digest_of(row), msgspec.json.encode(row) + b"\n"
             if digest not in seen:
                 seen.add(digest)
-                lines.write(msgspec.json.encode(row) + b"\n")
+                lines.write(line)
+            else:
+                later[digest] = line
+    if later:
+        whole = path.with_suffix(".last")
+        with part.open("rb") as first, _private(whole) as lines:
+            lines.writelines(later.get(_digest_of(parse_row(line)), line) for line in first)
+        whole.replace(part)
     part.replace(path)
     return Frozen(len(seen), skipped)
+
+
+def _private(path: Path) -> IO[bytes]:
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+
+
+def _digest_of(row: ParentRow) -> bytes:
+    return md5(msgspec.json.encode(row.key), usedforsecurity=False).digest()
 
 
 def parent_rows(records: Iterable[Mapping[str, Any]], parent: Parent, where: str) -> Iterator[ParentRow | None]:

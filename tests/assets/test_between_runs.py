@@ -434,3 +434,16 @@ def test_a_cursor_of_a_parent_never_moves_back(source: Callable[..., Any], child
     house.load("parents", "events")
     del children[1].rows[-1]
     assert house.load("events")["cursors"] == {"count": 3, "minimum": 3, "maximum": 3}
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_of_a_parent_that_comes_twice_the_last_row_is_included(
+    source: Callable[..., Any], children: dict[int, Listing], stored: bool
+) -> None:
+    Listing(children[1].api, "/parents", [{"id": 1, "at": 1}, {"id": 2, "at": 2}, {"id": 1, "at": 3}])
+    parents, child = families({"include_from_parent": ["at"]}, stored=stored, incremental=False)
+    house = source({**parents, "write_disposition": "append", "primary_key": None}, child)
+    if stored:
+        house.load("parents")
+    house.load("events")
+    assert set(house.query("SELECT id // 10, _parents_at FROM tracker.events")) == {(1, 3), (2, 2)}
