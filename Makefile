@@ -24,7 +24,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV DAGSTER_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui ui-test dg-test test test-duckdb-lts kill model big-spool bench differential lint format types check lock clean
+.PHONY: help demo ui ui-test dg-test test fuzz test-duckdb-lts kill model big-spool bench differential lint format types check lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ ui: $(VENV)/.development ## Start the sample API and Dagster's UI (PORT=3000); C
 
 test: $(VENV)/.development ## Run the tests (PYTEST_ARGS="-k cursor" for some of them)
 	@$(RUN) pytest $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.development ## Run the property-based tests with inputs that no run had before (PYTEST_ARGS="-k tables")
+	@$(RUN) pytest --hypothesis-profile=fuzz -m "hypothesis and not browser and not differential" $(PYTEST_ARGS)
 
 ui-test: $(VENV)/.browser ## Drive the UI with Chromium (Debian: apt-get install chromium); pictures go to .demo/pictures
 	@UI_PICTURES=$(CURDIR)/.demo/pictures $(RUN) pytest -m browser tests/browser $(PYTEST_ARGS)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from dagster_restapi import secrets
 from dagster_restapi.demo import SampleApi
@@ -19,6 +20,11 @@ from dagster_restapi.demo import SampleApi
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"  # before Dagster is imported: tests talk to this machine only
 
 pytest_plugins = ["loopback"]
+
+# The gate tries the same inputs every time, so that what it says is about the change; `make fuzz` looks for new ones.
+settings.register_profile("gate", derandomize=True, deadline=None)
+settings.register_profile("fuzz", deadline=None, print_blob=True)
+settings.load_profile("gate")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 Replay = Callable[..., str]

@@ -115,9 +115,9 @@ def plain(kind: str) -> str:
 
 # ---- text ------------------------------------------------------------------------------------------------------------
 def number_text(sql: str) -> str:
-    """A DOUBLE as text."""
+    """A DOUBLE as text. TRY, as DuckDB 1.5 moves the cast of a STRUCT's field into the scan, from behind its condition."""
     whole = f"abs({sql}) <= {_LARGEST_EXACT} AND {sql} = trunc({sql})"
-    return f"CASE WHEN {whole} THEN CAST(CAST({sql} AS BIGINT) AS VARCHAR) ELSE CAST({sql} AS VARCHAR) END"
+    return f"CASE WHEN {whole} THEN CAST(TRY_CAST({sql} AS BIGINT) AS VARCHAR) ELSE CAST({sql} AS VARCHAR) END"
 
 
 def instant_text(sql: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dagster_restapi.errors import TableError
@@ -90,7 +90,14 @@ def exactly(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
+WIDENS_IN_A_STRUCT = [  # integers of 128 bits, then a float beyond those of 64
+    ['{"k":1,"o":{"a/b~c":1,"y":18446744073709551617},"l":[{"x":1}],"v":1}'],
+    ['{"k":1,"o":{"a/b~c":1},"l":[{"x":1}],"v":1}', '{"k":1,"o":{"a/b~c":1,"y":9.223372036854776e+18},"l":[{"x":1}],"v":1}'],
+]
+
+
 @pytest.mark.parametrize("nested", ["tables", "json", "native"])
+@example(pages=WIDENS_IN_A_STRUCT)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pages=st.lists(st.lists(records(), min_size=1, max_size=3), min_size=1, max_size=3))
 def test_a_stored_parent_gives_what_one_in_memory_gives(
