@@ -115,7 +115,7 @@ def plain(kind: str) -> str:
 
 # ---- text ------------------------------------------------------------------------------------------------------------
 def number_text(sql: str) -> str:
-    """A DOUBLE as text. TRY, as DuckDB 1.5 moves the cast of a STRUCT's field into the scan, from behind its condition."""
+    """A DOUBLE as text. It tries, as DuckDB 1.5 casts the field of a STRUCT while it scans, before any condition."""
     whole = f"abs({sql}) <= {_LARGEST_EXACT} AND {sql} = trunc({sql})"
     return f"CASE WHEN {whole} THEN CAST(TRY_CAST({sql} AS BIGINT) AS VARCHAR) ELSE CAST({sql} AS VARCHAR) END"
 
