@@ -199,8 +199,9 @@ class EndpointConfig(Settings):
     """How this endpoint tells of faults in its own way; checked after `response_actions`, before the client's."""
     missing_data: Literal["fail", "empty"] | None = None
     """Whether an answer without anything at `data_selector` is an error (default) or an empty page."""
-    on_short_total: Literal["warn", "fail"] | None = None
-    """Whether fewer rows than the API's own total are a warning (default) or an error."""
+    on_short_total: Literal["warn", "fail", "ignore"] | None = None
+    """What it means that an answer tells of more than came, by its total, a flag or a link: an incomplete load with a
+    warning (`warn`, the default), an error (`fail`), or nothing (`ignore`)."""
     retry: RetryConfig | None = None
     """When and how often a request is sent again, instead of the client's settings."""
 

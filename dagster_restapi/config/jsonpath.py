@@ -39,7 +39,7 @@ _SEGMENT = re.compile(
 )
 
 
-def _plain(path: str) -> tuple[str | int, ...] | None:
+def plain_keys(path: str) -> tuple[str | int, ...] | None:
     """The keys and indexes of a path that holds nothing else; None for everything a JSONPath can do beyond."""
     position = 1 if path.startswith("$") else 0
     keys: list[str | int] = []
@@ -93,7 +93,7 @@ def select(path: str) -> Callable[[Any], list[Any]]:
     Raises:
         ConfigError: The text is no JSONPath.
     """
-    keys = _plain(path)
+    keys = plain_keys(path)
     if keys is not None and path:
         follow = _follow(keys)
 
@@ -117,7 +117,7 @@ def first(path: str) -> Callable[[Any], Any]:
     Raises:
         ConfigError: The text is no JSONPath.
     """
-    keys = _plain(path)
+    keys = plain_keys(path)
     if keys is not None and path:
         return _follow(keys)
     compiled = _compile(path)

@@ -144,7 +144,7 @@ class RestClient:
         response_actions: Sequence[Any] = (),
         error_rules: Sequence[Any] = (),
         missing_data: Literal["fail", "empty"] = "fail",
-        on_short_total: Literal["warn", "fail"] = "warn",
+        on_short_total: Literal["warn", "fail", "ignore"] = "warn",
         retry: Any = None,
         primary_key: str | Sequence[str] = (),
         max_pages: int | None = None,
@@ -201,7 +201,7 @@ class RestClient:
         response_actions: Sequence[Any] = (),
         error_rules: Sequence[Any] = (),
         missing_data: Literal["fail", "empty"] = "fail",
-        on_short_total: Literal["warn", "fail"] = "warn",
+        on_short_total: Literal["warn", "fail", "ignore"] = "warn",
         retry: Any = None,
         primary_key: str | Sequence[str] = (),
     ) -> Walk:

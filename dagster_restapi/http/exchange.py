@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from requests.utils import parse_header_links
-
 from dagster_restapi.http.decode import decode
+from dagster_restapi.http.links import links_of
 from dagster_restapi.http.origin import safe_url
 
 
@@ -48,6 +47,7 @@ class Answer:
         headers: Without regard to case.
         url: Where it came from in the end, without what `auth` put into it.
         body: Decompressed.
+        empty: A rule says that this answer is a page without rows.
     """
 
     status: int
@@ -55,6 +55,7 @@ class Answer:
     url: str
     body: bytes
     exact_decimals: bool = False
+    empty: bool = False
 
     @cached_property
     def _value(self) -> Any:
@@ -80,13 +81,9 @@ class Answer:
 
     @cached_property
     def links(self) -> dict[str, dict[str, str]]:
-        """The `Link` header (RFC 8288): relation → url, rel, …"""
-        header = self.headers.get("link")
-        found: dict[str, dict[str, str]] = {}
-        for link in parse_header_links(header) if header else []:
-            for relation in link.get("rel", "").split():
-                found.setdefault(relation, link)
-        return found
+        """The `Link` header (RFC 8288): relation in lower case → `{"url": …, "rel": …}`."""
+        targets = links_of(self.headers.get("link", ""))
+        return {relation: {"url": target, "rel": relation} for relation, target in targets.items()}
 
     @cached_property
     def safe_url(self) -> str:
