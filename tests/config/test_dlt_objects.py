@@ -50,6 +50,7 @@ def test_an_incremental_object_is_the_cursor_that_its_arguments_describe(setting
     ).incremental
     alone = planned({"incremental": Incremental(**settings)}).incremental
     assert alone.model_dump() == in_params.incremental.model_dump() == wanted.incremental.model_dump()
+    assert in_params.fingerprint == wanted.fingerprint
 
 
 def test_an_incremental_object_in_the_defaults_or_of_a_class_of_ones_own_is_one_too():
