@@ -110,5 +110,10 @@ class LedgerConflict(TableError):
     """Another load of the same asset and partition was committed since this one read its cursor."""
 
 
+class IgnoreResponse(Exception):
+    """To be raised by a function of `response_actions`: the answer counts as no rows, as with `action: ignore`. It is
+    no error of this library; dlt's `IgnoreResponseException` means the same."""
+
+
 class Cancelled(RestApiError):
     """The run was terminated; the checkpoint is kept."""

@@ -113,9 +113,12 @@ class ResponseAction(Settings):
         )
 
 
-def action_from(value: Any) -> Any:
-    """An entry of `response_actions` in any spelling: a function alone is for every answer."""
+def _action_from(value: Any) -> Any:
     return {"action": value} if callable(value) and not isinstance(value, type) else value
+
+
+AnyAction = Annotated[ResponseAction, BeforeValidator(_action_from, json_schema_input_type=ResponseAction)]
+"""An entry of `response_actions` in any spelling: a function alone is for every answer."""
 
 
 class ErrorRule(Settings):

@@ -166,15 +166,18 @@ class Range:
 
     @property
     def placeholders(self) -> dict[str, Any]:
-        """The values of `{incremental.…}`, after `convert`."""
+        """The values of `{incremental.…}`; those of the cursor after `convert`."""
         values = {
             "start_value": self.start,
             "initial_value": self.settings.initial_value,
             "last_value": self.last,
             "end_value": self.end,
         }
-        convert = self.settings.convert
-        return {name: convert(value) if convert and value is not None else value for name, value in values.items()}
+        convert, lag = self.settings.convert, self.settings.lag
+        if convert is not None:
+            values = {name: value if value is None else convert(value) for name, value in values.items()}
+        plain = int(lag) if lag is not None and lag.is_integer() else lag  # 60 as it was written, not 60.0
+        return {**values, "lag": plain, "cursor_path": self.settings.cursor_path}
 
     @property
     def finished(self) -> bool:

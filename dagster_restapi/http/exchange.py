@@ -9,7 +9,7 @@ from typing import Any
 
 from dagster_restapi.http.decode import decode
 from dagster_restapi.http.links import links_of
-from dagster_restapi.http.origin import safe_url
+from dagster_restapi.http.origin import Origin, safe_url
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Call:
         json: JSON body; excludes `data`.
         data: Form fields, text or bytes.
         auth: An auth model in place of the client's; None: the client's.
+        named: The host of `url` where a person wrote it as a whole URL. It may be asked though it is not the API's own,
+            as long as the request holds no credential; and so may the links on its pages that lead to it.
     """
 
     method: str
@@ -33,6 +35,7 @@ class Call:
     json: Any = None
     data: Any = None
     auth: Any = None
+    named: Origin | None = None
 
     def __repr__(self) -> str:
         return f"Call({self.method} {safe_url(self.url)})"

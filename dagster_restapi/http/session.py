@@ -10,7 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from dagster_restapi.config.actions import Rule
+from dagster_restapi.config.auth import NoAuth
 from dagster_restapi.config.client import ClientConfig, RetryConfig
+from dagster_restapi.config.dlt_objects import means_ignore
 from dagster_restapi.errors import Cancelled, RequestError, ResponseError
 from dagster_restapi.http.auth import Credentials, Fixed, credentials, given_by_session
 from dagster_restapi.http.exchange import Answer, Call
@@ -116,8 +118,10 @@ class Session:
             Cancelled: `stop` was set.
         """
         url, _ = without_userinfo(call.url)
-        self._wire.trust.check(url, where)
-        hop = Hop(call.method.upper(), url, call.params or None, call.headers, call.json, call.data)
+        trusted = not self._asks_stranger(call, url, where)
+        if trusted:
+            self._wire.trust.check(url, where)
+        hop = Hop(call.method.upper(), url, call.params or None, call.headers, call.json, call.data, trusted=trusted)
         every = (*as_rules(rules), *self._rules)
         return self._sent(hop, self._for(call.auth), every, self._policy(retry), where, fault_in)
 
@@ -137,6 +141,19 @@ class Session:
 
     def __repr__(self) -> str:
         return f"Session({safe_url(self._wire.base_url)})"
+
+    def _asks_stranger(self, call: Call, url: str, where: str) -> bool:
+        """Whether a request goes to another host that the endpoint itself names, and has nothing to hide from it.
+
+        Raises:
+            RequestError: It would go from https to http.
+        """
+        wire, origin = self._wire, origin_of(url)
+        auth = self.config.auth if call.auth is None else call.auth
+        if origin != call.named or wire.trust.trusts(origin) or wire.basic is not None or wire.holds_credentials(call):
+            return False
+        wire.trust.check_scheme(origin, url, where)
+        return auth is None or isinstance(auth, NoAuth)
 
     # ---- settings ----------------------------------------------------------------------------------------------
     def _for(self, auth: Any) -> Credentials:
@@ -333,8 +350,13 @@ def _matching(rules: tuple[Rule, ...], reply: Reply) -> tuple[Rule | None, Reply
         if not rule.calls:
             return rule, reply
         response = reply.response
-        for call in rule.calls:
-            response = call(response) or response
+        try:
+            for call in rule.calls:
+                response = call(response) or response
+        except Exception as signal:
+            if not means_ignore(signal):
+                raise
+            return replace(rule, action="ignore"), reply
         reply = Reply(answer_of(response, reply.answer.url, reply.answer.exact_decimals), response, reply.ticket)
     return None, reply
 

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from dagster_restapi.errors import PagingError, RequestError, ResponseError
+from dagster_restapi import RestClient
+from dagster_restapi.errors import IgnoreResponse, PagingError, RequestError, ResponseError
 
 
 def rows(*ids):
@@ -395,3 +396,30 @@ def test_neighbours_ahead_with_the_same_rows_are_an_error(api):
     second = walk.page(walk.page().next)
     with pytest.raises(PagingError, match="same rows"):
         list(map(walk.page, second.ahead))
+
+
+def test_a_function_alone_acts_on_every_answer_and_may_have_one_ignored(api):
+    def drop(response):
+        if response.json() == {"message": "gone"}:
+            raise IgnoreResponse
+        response._content = response.content.replace(b"id", b"key")
+
+    good = numbered(9)
+    api.answer = lambda request: {"message": "gone"} if request.whole("page", 1) == 3 else good(request)
+    pages = list(api.client().paginate("items", paginator=PAGES, response_actions=[drop]))
+    assert [[*page] for page in pages] == [[{"key": 2}, {"key": 3}], [{"key": 4}, {"key": 5}], []]
+    assert [page.complete for page in pages] == [True, True, False]
+
+
+def test_a_walk_stays_on_the_host_that_its_path_names(api):
+    def answer(request):
+        page = request.whole("page", 1)
+        return {"data": rows(page), "next": "http://third.example/items" if page == 3 else f"/items?page={page + 1}"}
+
+    api.answer = answer
+    with RestClient("http://api.example") as client:
+        pages = client.paginate(f"{api.url}/items", paginator="json_link")
+        assert [[*next(pages)] for _ in range(3)] == [rows(1), rows(2), rows(3)]
+        with pytest.raises(RequestError, match=r"would go to http://third\.example"):
+            next(pages)
+    assert [request.path for request in api.requests] == ["/items"] * 3
