@@ -252,6 +252,12 @@ def detect_data(body: Any, where: str = "") -> Choice:
             )
         return Choice("$", detected=True)
     _refuse_failure(body, where)
+    if not body:
+        raise ResponseError(
+            "the answer is an empty object, which says neither that there are rows nor that there are no rows",
+            where=where,
+            hint='If it is a record, say so with data_selector: "$"; if it means no rows, with an error rule.',
+        )
     lists = [keys for keys, value in _lists(body) if keys[-1].lower() not in _ERROR_KEYS]
     named = next((keys for keys in lists if keys[-1] in RECORD_KEYS), None)
     if found := named or (lists[0] if lists else None) or _null_page(body):

@@ -77,10 +77,18 @@ def test_every_fault_of_an_answer_is_told(api: Any, reply: Any, told: str) -> No
     assert len(api.requests) == 1
 
 
-@pytest.mark.parametrize("reply", [[], {}, b"", (204, b""), [{"id": 1}], [1], [None], {"data": None, "total": 0}])
+@pytest.mark.parametrize("reply", [[], (204, b""), [{"id": 1}], [1], [None], {"data": None, "total": 0}])
 def test_an_answer_without_rows_is_no_fault(api: Any, reply: Any) -> None:
     api.route("/items", reply)
     assert check_connection(source(api), "items") == (True, "")
+
+
+@pytest.mark.parametrize("reply", [{}, b""])
+def test_an_answer_that_says_nothing_is_a_fault(api: Any, reply: Any) -> None:
+    api.route("/items", reply)
+    right, why = check_connection(source(api), "items")
+    assert not right
+    assert "no rows" in why
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,7 @@ def test_a_stranger_that_refuses_is_an_error_and_no_token_is_renewed(api: Any, s
 def test_a_redirect_to_nowhere_is_an_error(api: Any, connect: Connect, status: int) -> None:
     api.route("/items", (status, {}))
     session = connect()
-    with pytest.raises(RequestError, match=f"status {status}.*\n.*without saying where"):
+    with pytest.raises(RequestError, match=f"status {status}.*\n.*leads nowhere"):
         session.send(Call("GET", session.url("items")))
     assert len(api.requests) == 1
 

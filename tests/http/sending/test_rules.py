@@ -231,7 +231,7 @@ def test_a_wrong_action_is_refused(entry: dict[str, Any], message: str) -> None:
     [
         ({"status": "404"}, "without quotes"),
         ({"status": [404, "9xx"]}, "without quotes"),
-        ({"status": 404, "action": "skip"}, "'fail', 'retry', 'ignore' or 'refresh'"),
+        ({"status": 404, "action": "skip"}, "'fail', 'retry', 'ignore', 'refresh', 'accept' or 'empty'"),
         ({"action": "fail"}, "needs a condition"),
         ({"equals": 1, "status": 200}, "need a `jsonpath`"),
         ({"jsonpath": "a", "equals": 1, "not_equals": 2}, "exclude each other"),
