@@ -45,6 +45,11 @@ def redact(text: str) -> str:
     return text
 
 
+def is_secret(text: str) -> bool:
+    """Whether the text as a whole is a concealed value."""
+    return text != MASK and redact(text) == MASK
+
+
 class RedactionFilter(logging.Filter):
     """Masks concealed values in a log record's finished message, its exception included."""
 

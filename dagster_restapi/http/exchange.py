@@ -11,6 +11,7 @@ from requests.utils import parse_header_links
 
 from dagster_restapi.http.decode import decode
 from dagster_restapi.http.origin import safe_url
+from dagster_restapi.secrets import Secret, redact
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Call:
     json: Any = None
     data: Any = None
     auth: Any = None
+
+    @property
+    def secret_params(self) -> dict[str, Any]:
+        """The parameters that hold a known secret: a link is kept without them, and gets them again when it is sent."""
+        return {k: v for k, v in (self.params or {}).items() if isinstance(v, Secret) or redact(str(v)) != str(v)}
 
     def __repr__(self) -> str:
         return f"Call({self.method} {safe_url(self.url)})"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote_plus, urljoin, urlsplit, urlunsplit
 
 from requests.models import PreparedRequest
 
 from dagster_restapi.config.values import is_sensitive
 from dagster_restapi.errors import RequestError
-from dagster_restapi.secrets import MASK, redact
+from dagster_restapi.secrets import MASK, is_secret, redact
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -188,17 +188,35 @@ def guard_urls(logger: logging.Logger) -> None:
         logger.addFilter(_UrlFilter())
 
 
-def without_secrets(url: str, names: frozenset[str]) -> str:
-    """The URL without those query parameters that carry a known secret or have one of the names.
+def without_secrets(url: str, names: frozenset[str], own: Collection[tuple[str, str]] = ()) -> str:
+    """The URL without those query parameters that are credentials: by their name, or because their whole value is a
+    known secret. The others stay as they are, letter by letter: a cursor that happens to hold a secret is none.
 
     For a redirect to a stranger, and for URLs that are kept: the credentials are put in again when a request is sent.
+
+    Args:
+        url: Absolute or relative.
+        names: Query parameters that are credentials.
+        own: Names and values of the request's own parameters that hold a secret.
     """
     parts: SplitResult = urlsplit(url)
-    if not parts.query:
-        return url
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
-    kept = [(name, value) for name, value in pairs if name not in names and redact(value) == value]
-    return url if len(kept) == len(pairs) else urlunsplit(parts._replace(query=urlencode(kept)))
+    pieces = parts.query.split("&")
+    kept = [piece for piece in pieces if not _is_credential(*_pair(piece), names, own)]
+    return url if len(kept) == len(pieces) else urlunsplit(parts._replace(query="&".join(kept)))
+
+
+def query_names(url: str) -> frozenset[str]:
+    """The names of the parameters in a URL's query."""
+    return frozenset(_pair(piece)[0] for piece in urlsplit(url).query.split("&"))
+
+
+def _pair(piece: str) -> tuple[str, str]:
+    name, _, value = piece.partition("=")
+    return unquote_plus(name), unquote_plus(value)
+
+
+def _is_credential(name: str, value: str, names: frozenset[str], own: Collection[tuple[str, str]]) -> bool:
+    return name in names or (name, value) in own or is_secret(value)
 
 
 def relative(url: str, base: str) -> str:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import quote, quote_plus, urljoin
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_restapi.errors import RequestError
-from dagster_restapi.http.origin import Trust, absolute, origin_of, relative, safe_url, without_userinfo
+from dagster_restapi.http.origin import (
+    Trust,
+    absolute,
+    origin_of,
+    relative,
+    safe_url,
+    without_secrets,
+    without_userinfo,
+)
 from dagster_restapi.http.session import Call, Session
+from dagster_restapi.secrets import conceal
 
 Connect = Callable[..., Session]
 CANARY = "canary-4711-token"
@@ -244,3 +253,31 @@ def test_a_kept_link_leads_where_it_led(base: list[str], there: list[str]) -> No
     asked = "https://x.com/" + "/".join(base)
     url = urljoin(asked, "/" + "/".join(there))
     assert absolute(relative(url, asked), asked) == url
+
+
+PIECE = st.text(alphabet="ab/+%=;:[]é ", max_size=12)
+SPELLING = st.sampled_from([lambda text: quote(text, safe=""), quote, quote_plus])
+
+
+@given(st.lists(st.tuples(PIECE, PIECE, SPELLING), max_size=6), st.tuples(PIECE, PIECE), st.integers(0, 6))
+def test_a_kept_url_loses_credentials_and_nothing_else(
+    parameters: list[tuple[str, str, Callable[[str], str]]], around: tuple[str, str], place: int
+) -> None:
+    conceal(CANARY)
+    pieces = [f"{spell(name)}={spell(value)}" for name, value, spell in parameters]
+    cursor = f"after={quote(around[0], safe='')}{CANARY}{quote(around[1], safe='')}"
+    kept = [*pieces[:place], *([cursor] if any(around) else []), *pieces[place:]]
+    credentials = [f"any={quote_plus(CANARY)}", "key=other", "org=acme%2Fus"]
+    url = f"https://api/items?{'&'.join([*kept[:place], *credentials, *kept[place:]])}"
+    shown = f"https://api/items?{'&'.join(kept)}" if kept else "https://api/items"
+    assert without_secrets(url, frozenset({"key"}), {("org", "acme/us")}) == shown
+
+
+def test_a_redirect_to_a_stranger_whose_url_holds_a_secret_in_part_is_refused(
+    api: Any, stranger: Any, connect: Connect
+) -> None:
+    api.route("/items", (302, {}, {"Location": f"{stranger.url}/file?sign=a-{CANARY}-b"}))
+    with pytest.raises(RequestError, match="holds credentials") as error:
+        connect(auth={"token": CANARY}).send(Call("GET", f"{api.url}/items"))
+    assert CANARY not in str(error.value)
+    assert not stranger.requests
