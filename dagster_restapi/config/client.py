@@ -113,14 +113,14 @@ class ClientConfig(Settings):
     """The paginator of every endpoint that has none of its own."""
     session: SkipJsonSchema[Annotated[Any, Field(exclude=True)]] = Field(default=None, repr=False)
     """A `requests.Session` to send with, for adapters, cookies or headers of your own (Python only). `stop` then takes
-    effect between requests only."""
+    effect between requests only, and headers that come in drops are not cut off by `retry: {total}`."""
     retry: RetryConfig = RetryConfig()
     """When and how often a request is sent again."""
     rate_limit: RateLimitConfig | None = None
     """How many requests may be sent, whatever the API allows."""
     timeout: Duration | tuple[Duration, Duration] = 60.0
     """How long to wait for the server to send something, or [to connect, to send]. Connecting alone waits 10 s at most
-    where it is not given."""
+    where it is not given. Headers, once they begin, must be whole within it; a body has the whole `retry: {total}`."""
     verify: bool | str = True
     """Whether the server's TLS certificate is checked, or the path of the authorities to check it with."""
     cert: str | tuple[str, str] | None = None

@@ -32,7 +32,7 @@ from dagster_restapi.http.origin import (
     without_secrets,
     without_userinfo,
 )
-from dagster_restapi.http.transport import PlainSession, Sockets, read_body
+from dagster_restapi.http.transport import Bounds, PlainSession, Sockets, read_body
 from dagster_restapi.secrets import Secret, conceal, guard_logger, redact
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -179,11 +179,13 @@ class Wire:
         self._meter.count(requests=1)
         response: requests.Response | None = None
         read: tuple[bytes, int] | Fault
+        bounds = Bounds(deadline, self._config.max_response_bytes)
         try:
-            response = self._transmit(prepared, trusted=hop.trusted)
-            read = read_body(response, self._config.max_response_bytes, deadline)
+            with bounds:
+                response = self._transmit(prepared, trusted=hop.trusted)
+                read = read_body(response, self._config.max_response_bytes, deadline)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            read = connection_fault(error, str(origin_of(url)), self._timeout)
+            read = bounds.fault or connection_fault(error, str(origin_of(url)), self._timeout)
         if isinstance(read, Fault):
             if response is not None:
                 response.close()
