@@ -140,6 +140,24 @@ def test_paging_tokens_are_not_taken_for_credentials(
     assert "page_token=abcdef" in log.getvalue()
 
 
+@pytest.mark.parametrize("kind", ["http_basic", "http_digest"])
+def test_the_name_of_a_user_is_in_no_repr_and_no_dump(client: Callable[..., ClientConfig], kind: str) -> None:
+    auth = {"type": kind, "username": MARK, "password": "s3cret"}
+    for config in (client(auth=auth), client(auth=auth).auth):
+        assert config is not None
+        assert_clean(f"{config!r} {config} {config.model_dump_json()}", "a text of the settings")
+    assert "{env.USER_NAME}" in repr(client(auth={**auth, "username": "{env.USER_NAME}"}))
+    conceal_only("nothing else")
+    assert redact(f"rows of {MARK}") == f"rows of {MARK}"  # an ordinary word may be a name
+
+
+def test_a_name_without_a_password_is_a_key(api: Any, connect: Callable[..., Session]) -> None:
+    api.route("/items", lambda request: (404, {"key": MARK}))
+    with pytest.raises(RestApiError) as caught:
+        connect(auth={"type": "http_basic", "username": MARK, "password": ""}).send(Call("GET", f"{api.url}/items"))
+    assert_clean(seen(caught.value), "the error")
+
+
 # ---- spellings --------------------------------------------------------------------------------------------------
 def lower(text: str) -> str:
     return re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), text)
