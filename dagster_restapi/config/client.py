@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import requests
 from pydantic import (
@@ -130,6 +130,10 @@ class ClientConfig(Settings):
     allowed_hosts: list[str] = Field(default_factory=list)
     """Other hosts that may get the credentials, because the API's links lead there: `files.example.com`,
     `example.com:8443`, `*.example.com`."""
+    link_origin: Literal["as_given", "base_url"] | None = None
+    """Where the links to next pages lead: `as_given` (the default), or `base_url`: to its scheme, host and port,
+    whatever an API behind a proxy writes into them; path and query stay. Those by http instead of https on the same
+    host lead to base_url anyway."""
     max_redirects: int = Field(default=10, ge=0, le=30)
     """How many redirects one request follows."""
     max_response_bytes: int = Field(default=256 * 2**20, ge=1)

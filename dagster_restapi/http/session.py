@@ -84,7 +84,7 @@ class Session:
         return f"{base.rstrip('/')}/{path.lstrip('/')}"
 
     def bare_url(self, url: str, call: Call | None = None) -> str:
-        """The URL without credentials in its query: fit to be kept. `auth` adds its own again when it is sent.
+        """Where a link is followed to, without credentials in its query: fit to be kept. `auth` adds its own again.
 
         Args:
             url: Where a link leads.
@@ -92,7 +92,8 @@ class Session:
         """
         with self._lock:
             names = frozenset[str]().union(*(made.names for _, made in self._credentials.values()))
-        return without_secrets(without_userinfo(url)[0], names, _pairs(call.secret_params) if call else ())
+        url = self._wire.trust.followed(without_userinfo(url)[0])
+        return without_secrets(url, names, _pairs(call.secret_params) if call else ())
 
     def send(
         self, call: Call, *, rules: Sequence[AnyRule] = (), retry: RetryConfig | None = None, where: str = ""

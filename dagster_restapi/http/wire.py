@@ -105,7 +105,7 @@ class Wire:
         self.http: requests.Session = config.session or PlainSession(sockets)
         self.base_url, userinfo = without_userinfo(fill_address(config.base_url, "client.base_url"))
         self.basic = basic_of(userinfo)
-        self.trust = Trust(self.base_url, config.allowed_hosts)
+        self.trust = Trust(self.base_url, config.allowed_hosts, links_home=config.link_origin == "base_url")
         self._headers = self._client_headers()
         self._timeout = _timeouts(config)
         self._settings: dict[tuple[str, str], dict[str, Any]] = {}

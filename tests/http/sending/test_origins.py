@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, quote_plus, urljoin
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_restapi.errors import RequestError
+from dagster_restapi.http.client import RestClient
 from dagster_restapi.http.origin import (
     Trust,
     absolute,
@@ -280,4 +282,57 @@ def test_a_redirect_to_a_stranger_whose_url_holds_a_secret_in_part_is_refused(
     with pytest.raises(RequestError, match="holds credentials") as error:
         connect(auth={"token": CANARY}).send(Call("GET", f"{api.url}/items"))
     assert CANARY not in str(error.value)
+    assert not stranger.requests
+
+
+@pytest.mark.parametrize(
+    ("base", "link", "home", "followed"),
+    [
+        ("https://api/v1", "http://api/v1/items?page=2", False, "https://api/v1/items?page=2"),
+        ("https://api:8443", "http://api:8443/items", False, "https://api:8443/items"),
+        ("https://api:8443", "http://api/items", False, "http://api/items"),
+        ("https://api", "http://api:8080/items", False, "http://api:8080/items"),
+        ("https://api", "http://other/items", False, "http://other/items"),
+        ("https://api", "HTTP://API./items", False, "https://api/items"),
+        ("http://api", "https://api/items", True, "https://api/items"),
+        ("https://api", "http://backend.internal:8080/items?a=b%2Fc#d", True, "https://api/items?a=b%2Fc#d"),
+        ("https://api", "http://backend.internal?a=b", True, "https://api?a=b"),
+        ("https://api", "https://files.api/items", True, "https://files.api/items"),
+        ("https://api", "ftp://api/items", True, "ftp://api/items"),
+        ("https://api", "http://[::1/items", True, "http://[::1/items"),
+        ("", "http://api/items", True, "http://api/items"),
+    ],
+)
+def test_where_a_link_is_followed_to(base: str, link: str, home: bool, followed: str) -> None:
+    assert Trust(base, ["files.api"], links_home=home).followed(link) == followed
+
+
+def chained(api: Any, address: str) -> None:
+    """Three pages whose links begin with an address of their own."""
+
+    def answer(request: Any) -> Any:
+        page = int(request.query.get("page", 1))
+        return {"next": f"{address}/items?page={page + 1}" if page < 3 else None, "items": [page]}
+
+    api.route("/items", answer)
+
+
+def walked(url: str, **settings: Any) -> list[Any]:
+    with contextlib.closing(RestClient(url, auth={"token": CANARY}, retry={"attempts": 1}, **settings)) as client:
+        return [row for page in client.paginate("items", paginator="json_link") for row in page]
+
+
+def test_an_api_behind_tls_that_writes_http_into_its_links_is_asked_by_https(
+    secure_api: Any, authority_file: str
+) -> None:
+    chained(secure_api, secure_api.url.replace("https:", "http:"))
+    assert walked(secure_api.url, verify=authority_file) == [1, 2, 3]
+    assert [request.headers["authorization"] for request in secure_api.requests] == [f"Bearer {CANARY}"] * 3
+
+
+def test_an_api_that_writes_its_address_inside_is_asked_at_base_url_if_that_is_said(api: Any, stranger: Any) -> None:
+    chained(api, stranger.url)
+    with pytest.raises(RequestError, match=r"set `link_origin: base_url`"):
+        walked(api.url)
+    assert walked(api.url, link_origin="base_url") == [1, 2, 3]
     assert not stranger.requests
