@@ -140,8 +140,8 @@ def _masked(text: str, forms: Sequence[str]) -> str:
 
 
 def is_secret(text: str) -> bool:
-    """Whether the text as a whole is a concealed value."""
-    return text != MASK and redact(text) == MASK
+    """Whether the text as a whole is a concealed value, not only one that holds it, or is made of it."""
+    return text in _values
 
 
 class RedactionFilter(logging.Filter):

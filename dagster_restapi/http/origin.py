@@ -124,8 +124,8 @@ class Trust:
         raise RequestError(
             f"the request would go to {origin}, which is not the API's own address ({self.home or 'no base_url'})",
             where=f"{where} {safe_url(url)}".strip(),
-            hint=f'If the credentials may be sent there, add "{_entry(origin)}" to the client\'s allowed_hosts. If it is '
-            "what the API, behind a proxy, calls itself in its links, set `link_origin: base_url`.",
+            hint=f'If the credentials may be sent there, add "{_entry(origin)}" to the client\'s allowed_hosts. If '
+            "it is what the API, behind a proxy, calls itself in its links, set `link_origin: base_url`.",
         )
 
     def check_scheme(self, origin: Origin, url: str, where: str) -> None:

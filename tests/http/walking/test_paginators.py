@@ -375,7 +375,9 @@ def test_a_secret_parameter_goes_along_with_every_link_and_stands_in_no_state(
     assert not [page for page in pages if secret in str(page.next)]
 
 
-@pytest.mark.parametrize("cursor", ["acme:{n}", "x-acme-{n}", "acme{n}", "{n}/acme%2Fus", "{n}&team=acme-eu"])
+@pytest.mark.parametrize(
+    "cursor", ["acme:{n}", "x-acme-{n}", "acme{n}", "{n}/acme%2Fus", "{n}&team=acme-eu", "YWNtZQ&n={n}"]
+)
 @pytest.mark.parametrize("echoed", [True, False])
 def test_a_cursor_that_happens_to_hold_a_secret_goes_back_whole(
     api: Any, monkeypatch: pytest.MonkeyPatch, cursor: str, echoed: bool
