@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+import requests
 import trustme
 
 from dagster_restapi.errors import RequestError, ResponseError
@@ -139,6 +140,12 @@ def test_so_does_a_proxy(connect: Connect, part: str) -> None:
 def test_so_does_a_handshake_of_tls(connect: Connect) -> None:
     with server(lambda asked: [], 0) as url:  # waits for an empty line, and says nothing
         assert OVER in ended(connect, url.replace("http:", "https:"))
+
+
+@pytest.mark.parametrize("part", ["body with a length", "chunks"])
+def test_so_does_a_body_in_a_session_of_the_users(connect: Connect, part: str) -> None:
+    with requests.Session() as own, server(lambda asked: DROPS[part](), PAUSE) as url:
+        assert OVER in ended(connect, url, session=own)
 
 
 def test_so_does_what_a_redirect_leads_to(connect: Connect) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from dagster_restapi.config.actions import ResponseAction
 from dagster_restapi.config.client import RetryConfig
@@ -298,6 +300,12 @@ def test_a_date_without_a_zone_is_in_utc(monkeypatch: pytest.MonkeyPatch, zone: 
         time.tzset()
     assert told is not None
     assert told[0] == 60
+
+
+@pytest.mark.parametrize("value", [math.inf, 1e300, "99999999999d"])
+def test_no_setting_waits_for_ever(value: Any) -> None:
+    with pytest.raises(ValidationError, match="a duration is 30 years at the most"):
+        RetryConfig(total=value)
 
 
 def test_a_wait_beyond_the_total_is_an_error_at_once(api: Any, connect: Connect) -> None:
