@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import os
 import re
 import threading
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -17,32 +20,128 @@ from pydantic_core import CoreSchema, core_schema
 MASK = "***"
 _SHORTEST = 4  # shorter values stand in ordinary words: masking them would garble every text
 
-_values: set[str] = set()
-_forms: tuple[str, ...] = ()  # the values, longest first
+_values: frozenset[str] = frozenset()
+_forms: tuple[str, ...] = ()  # every usual spelling of the values, longest first
+_plain_forms: tuple[str, ...] = ()  # the same as `_unescaped` gives them
+_edges: dict[str, str] = {}  # of spellings that stand within base64: the pattern that takes what they share with others
 _lock = threading.Lock()
 _ENV_TEXT = re.compile(r"\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def conceal(*values: str) -> None:
-    """From now on `redact` masks these values, also URL-encoded or JSON-escaped."""
-    global _forms
-    forms = {
-        form
-        for value in values
-        if len(value) >= _SHORTEST
-        for form in (value, quote(value, safe=""), quote(value), quote_plus(value), json.dumps(value)[1:-1])
-    }
+    """From now on `redact` masks these values, however they are encoded: for URLs, JSON, HTML, or in base64."""
+    global _values, _forms, _plain_forms
+    new = {value for value in values if len(value) >= _SHORTEST} - _values
+    if not new:
+        return
+    edges = {core: pattern for value in new for core, pattern in _in_base64(value)}
+    forms = {*edges, *(form for value in new for form in _spellings(value))}
+    plain = {form for form in map(_unescaped, forms) if len(form.strip()) >= _SHORTEST}
     with _lock:
-        if not forms <= _values:
-            _values.update(forms)
-            _forms = tuple(sorted(_values, key=len, reverse=True))
+        _edges.update(edges)
+        _forms = tuple(sorted({*_forms, *forms}, key=len, reverse=True))
+        _plain_forms = tuple(sorted({*_plain_forms, *plain}, key=len, reverse=True))
+        _values |= new
+
+
+def _spellings(value: str) -> Iterator[str]:
+    """How a value is written by those who encode all of it: its percent-encodings in both cases and twice, in JSON, in
+    HTML. What mixes them is found by `_unescaped`."""
+    yield value
+    for once in (quote(value, safe=""), quote(value), quote_plus(value)):
+        for spelled in (once, quote(once, safe="")):
+            yield from (spelled, _HEX.sub(lambda match: match[0].lower(), spelled))
+    for text in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
+        yield from (text, text.replace("/", "\\/"))
+    yield from (html.escape(value), html.escape(value, quote=False))
+
+
+def _in_base64(value: str) -> Iterator[tuple[str, str]]:
+    """What is the same in every base64 that holds a value, as in `user:secret`, for each of the three places where it
+    may begin; and a pattern that takes the characters too which hold bits of the value and of its neighbours."""
+    data = value.encode("utf-8", "surrogatepass")
+    for before in range(3):
+        shared, end = (before * 8 + 5) // 6, (before + len(data)) * 8 // 6
+        for encode in (b64encode, urlsafe_b64encode):
+            core = encode(b"\0" * before + data).decode()[shared:end]
+            letters = re.escape(core).replace(r"\+", "[+ ]")
+            pattern = f"{_BASE64 if before else ''}{letters}{f'{_BASE64}?=*' if end * 6 % 8 else ''}"
+            yield from ((core, pattern), (core.replace("+", " "), pattern))
+
+
+_BASE64 = "[A-Za-z0-9+/_ -]"
+_HEX = re.compile("%[0-9A-F]{2}")
+_ESCAPE = re.compile(
+    r"%[0-9A-Fa-f]{2}"
+    r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|\\[/\"'\\bfnrt]"
+    r"|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});"
+)
+_ROUNDS = 4  # an encoding within an encoding within another, and one more
+
+
+def _unescaped(text: str) -> str:
+    """A text as bytes of UTF-8, one character each, after all decoding that readers of URLs, JSON and HTML may do. Plus
+    and space are the same."""
+    text = _bytes(text)
+    for _ in range(_ROUNDS):
+        before, text = text, _ESCAPE.sub(_decoded, text)
+        if before == text:
+            break
+    return text.replace("+", " ")
+
+
+def _bytes(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "surrogatepass").decode("latin-1")
+
+
+def _decoded(match: re.Match[str]) -> str:
+    escape = match[0]
+    if escape[0] == "%":
+        return chr(int(escape[1:], 16))
+    if escape[0] == "&":
+        return _bytes(html.unescape(escape))
+    if escape[1] == "x":
+        return chr(int(escape[2:], 16))
+    return _bytes(str(json.loads(f'"{escape}"'))) if escape[1] != "'" else "'"
 
 
 def redact(text: str) -> str:
-    """The text with every concealed value replaced by `***`."""
+    """The text with every concealed value replaced by `***`, however it is spelled."""
     for form in [form for form in _forms if form in text]:  # one pattern of them all would be slow: tokens come and go
-        text = text.replace(form, MASK)
+        edge = _edges.get(form)
+        text = re.sub(edge, MASK, text) if edge else text.replace(form, MASK)
+    if _forms and ("%" in text or "\\" in text or "&" in text) and (plain := _unescaped(text)) != text:
+        found = [form for form in _plain_forms if form in plain]
+        text = _masked(text, found) if found else text
     return text
+
+
+def _masked(text: str, forms: Sequence[str]) -> str:
+    """The text without those parts that are one of the forms when they are unescaped."""
+    spans = [(at, at + 1) for at, letter in enumerate(text) for _ in _bytes(letter)]
+    plain = _bytes(text)
+    for _ in range(_ROUNDS):
+        parts, kept, last = list[str](), list[tuple[int, int]](), 0
+        for match in _ESCAPE.finditer(plain):
+            decoded = _decoded(match)
+            parts += [plain[last : match.start()], decoded]
+            kept += spans[last : match.start()] + [(spans[match.start()][0], spans[match.end() - 1][1])] * len(decoded)
+            last = match.end()
+        plain, spans = "".join([*parts, plain[last:]]), kept + spans[last:]
+    plain = plain.replace("+", " ")
+    pattern = re.compile("|".join(_edges.get(form) or re.escape(form) for form in forms))
+    shown, at = list[str](), 0
+    for match in pattern.finditer(plain):
+        start, end = spans[match.start()][0], spans[match.end() - 1][1]
+        if start >= at:
+            shown.append(text[at:start] + MASK)
+        at = max(at, end)
+    return "".join(shown) + text[at:]
+
+
+def is_secret(text: str) -> bool:
+    """Whether the text as a whole is a concealed value, not only one that holds it, or is made of it."""
+    return text in _values
 
 
 class RedactionFilter(logging.Filter):

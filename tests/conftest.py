@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ Replay = Callable[..., str]
 @pytest.fixture(autouse=True)
 def secrets_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test has concealed is no secret to the next: short passwords stand in ordinary words."""
-    monkeypatch.setattr(secrets, "_values", set(secrets._values))
-    monkeypatch.setattr(secrets, "_forms", secrets._forms)
+    for name in ("_values", "_forms", "_plain_forms", "_edges"):
+        monkeypatch.setattr(secrets, name, copy(getattr(secrets, name)))
 
 
 @pytest.fixture

@@ -46,11 +46,17 @@ _CONFIG = click.argument("config", metavar="CONFIG")
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="dagster-restapi", message="%(prog)s %(version)s")
-def main() -> None:
+@click.option("--no-functions", is_flag=True, help="Refuse a YAML file that names Python functions: import nothing.")
+@click.pass_context
+def main(context: click.Context, no_functions: bool) -> None:
     """REST APIs as tables in DuckDB, through Dagster.
 
     CONFIG is a YAML file, or a dict or RestApiConfig in Python: package.module:attribute or file.py:attribute.
     """
+    if no_functions:
+        from dagster_restapi.config.functions import import_paths
+
+        context.with_resource(import_paths(allowed=False))
 
 
 @main.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     Tag,
     WithJsonSchema,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -25,7 +26,7 @@ from dagster_restapi.config.dlt_objects import what_auth_lacks
 from dagster_restapi.config.settings import Settings
 from dagster_restapi.config.values import Duration, Value, Values
 from dagster_restapi.errors import ConfigError
-from dagster_restapi.secrets import Secret
+from dagster_restapi.secrets import MASK, Secret
 
 
 class NoAuth(Settings):
@@ -44,7 +45,24 @@ class BearerAuth(Settings):
     """The token, best as `"{env.NAME}"`."""
 
 
-class HttpBasicAuth(Settings):
+class _NamedUser(Settings):
+    """A literal user name shows in no repr and no JSON. In texts it is not masked by its value, as the password is: it
+    may be an ordinary word, and a link that asks for the user's own rows would lose it."""
+
+    @field_serializer("username", when_used="json", check_fields=False)
+    def _shown_user(self, value: Any) -> str:
+        return _masked_user(value)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, _masked_user(value) if name == "username" else value
+
+
+def _masked_user(value: Any) -> str:
+    return str(value) if isinstance(value, Secret) or "{env." in value else MASK
+
+
+class HttpBasicAuth(_NamedUser):
     """User name and password (dlt: `http_basic`)."""
 
     type: Literal["http_basic"] = "http_basic"
@@ -55,7 +73,7 @@ class HttpBasicAuth(Settings):
     """The password; may be empty."""
 
 
-class HttpDigestAuth(Settings):
+class HttpDigestAuth(_NamedUser):
     """User name and password by HTTP Digest (RFC 7616), as requests does it."""
 
     type: Literal["http_digest"] = "http_digest"

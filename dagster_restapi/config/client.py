@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import requests
 from pydantic import (
@@ -114,14 +114,14 @@ class ClientConfig(Settings):
     """The paginator of every endpoint that has none of its own."""
     session: SkipJsonSchema[Annotated[Any, Field(exclude=True)]] = Field(default=None, repr=False)
     """A `requests.Session` to send with, for adapters, cookies or headers of your own (Python only). `stop` then takes
-    effect between requests only."""
+    effect between requests only, and headers that come in drops are not cut off by `retry: {total}`."""
     retry: RetryConfig = RetryConfig()
     """When and how often a request is sent again."""
     rate_limit: RateLimitConfig | None = None
     """How many requests may be sent, whatever the API allows."""
     timeout: Duration | tuple[Duration, Duration] = 60.0
     """How long to wait for the server to send something, or [to connect, to send]. Connecting alone waits 10 s at most
-    where it is not given."""
+    where it is not given. Headers, once they begin, must be whole within it; a body has the whole `retry: {total}`."""
     verify: bool | str = True
     """Whether the server's TLS certificate is checked, or the path of the authorities to check it with."""
     cert: str | tuple[str, str] | None = None
@@ -131,6 +131,10 @@ class ClientConfig(Settings):
     allowed_hosts: list[str] = Field(default_factory=list)
     """Other hosts that may get the credentials, because the API's links lead there: `files.example.com`,
     `example.com:8443`, `*.example.com`."""
+    link_origin: Literal["as_given", "base_url"] | None = None
+    """Where the links to next pages lead: `as_given` (the default), or `base_url`: to its scheme, host and port,
+    whatever an API behind a proxy writes into them; path and query stay. Those by http instead of https on the same
+    host lead to base_url anyway."""
     max_redirects: int = Field(default=10, ge=0, le=30)
     """How many redirects one request follows."""
     max_response_bytes: int = Field(default=256 * 2**20, ge=1)

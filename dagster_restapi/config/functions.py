@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+_importing: ContextVar[bool] = ContextVar("dagster_restapi_importing", default=True)
+
+
+@contextmanager
+def import_paths(*, allowed: bool) -> Iterator[None]:
+    """Whether a function may be named by its import path in here: to import a module is to run its code."""
+    token = _importing.set(allowed and _importing.get())
+    try:
+        yield
+    finally:
+        _importing.reset(token)
 
 
 def import_function(value: Any) -> Any:
     """A callable as it is, or the one that an import path names.
 
     Raises:
-        ValueError: It is neither, or the module or the function is not there.
+        ValueError: It is neither, the module or the function is not there, or import paths are not allowed.
     """
     if isinstance(value, str):
+        if not _importing.get():
+            raise ValueError("to name a function would import its module, and `allow_functions: false` forbids it")
         value = _imported(value)
     if not callable(value):
         raise ValueError('give a function, or its import path "package.module:function"')  # noqa: TRY004

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
 
 from dagster_restapi.config.client import ClientConfig
+from dagster_restapi.config.functions import import_paths
 from dagster_restapi.config.mistakes import ConfigMistakes, Mistake, Origin, mistakes_of, refuse
 from dagster_restapi.config.plan import mistakes_in
 from dagster_restapi.config.resource import ResourceConfig, ResourceDefaults, resource_from
@@ -49,8 +50,12 @@ class RestApiConfig(Settings):
         return self._origin
 
     @classmethod
-    def model_validate(cls, obj: Any, **_: Any) -> Self:
+    def model_validate(cls, obj: Any, *, allow_functions: bool = True, **_: Any) -> Self:
         """The configuration from a mapping; the same as calling the class with its keys.
+
+        Args:
+            obj: The mapping, or a configuration.
+            allow_functions: Whether a text may name a function by its import path, which imports its module.
 
         Raises:
             ConfigError: As the class does.
@@ -60,11 +65,16 @@ class RestApiConfig(Settings):
         if not isinstance(obj, Mapping):
             raise ConfigMistakes([Mistake((), "a configuration is a mapping with client and resources")])
         refuse(Mistake((), "the keys of a configuration are texts") for key in obj if not isinstance(key, str))
-        return cls(**obj)
+        with import_paths(allowed=allow_functions):
+            return cls(**obj)
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> Self:
+    def from_yaml(cls, path: str | Path, *, allow_functions: bool = True) -> Self:
         """The configuration in a YAML file. A function stands there as its import path `package.module:function`.
+
+        Args:
+            path: The file.
+            allow_functions: False for a file that is not your own: an import path runs the code of its module.
 
         Raises:
             ConfigError: As the class does; with the lines of the file.
@@ -72,7 +82,7 @@ class RestApiConfig(Settings):
         document, origin = read_yaml(Path(path))
         mistakes: tuple[Mistake, ...] = ()
         try:
-            config = cls.model_validate(document)
+            config = cls.model_validate(document, allow_functions=allow_functions)
         except ConfigMistakes as error:
             mistakes = error.mistakes
         refuse(mistakes, document, origin)

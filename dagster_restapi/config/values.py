@@ -16,6 +16,7 @@ from dagster_restapi.secrets import Secret, conceal
 _ENV = re.compile(r"\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
 _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0}
 _UNITS |= {"h": 3600.0, "hour": 3600.0, "d": 86400.0, "day": 86400.0}
+_LONGEST = 1e9  # seconds
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
 _SENSITIVE = re.compile(
     r"(?:^|[_\-.])(?:auth|authorization|token|secret|passw(?:or)?d|passphrase|pwd|apikey|key|appid|sig|signature|"
@@ -42,18 +43,24 @@ def seconds(value: Any) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if value < 0 or value != value:
             raise ValueError("a duration cannot be negative")
-        return float(value)
+        return _bounded(float(value))
     if isinstance(value, str):
         text = value.strip().lower()
         if re.fullmatch(r"\d+(\.\d+)?", text):
-            return float(text)
+            return _bounded(float(text))
         if text in _UNITS:
             return _UNITS[text]
         parts = _DURATION.findall(text)
         units = [_UNITS.get(unit) or _UNITS.get(unit.rstrip("s")) for _, unit in parts]
         if parts and all(units) and not _DURATION.sub("", text).strip():
-            return sum(float(number) * (unit or 0.0) for (number, _), unit in zip(parts, units, strict=True))
+            return _bounded(sum(float(number) * (unit or 0.0) for (number, _), unit in zip(parts, units, strict=True)))
     raise ValueError('give seconds as a number, or a text such as "500ms", "30s", "5m" or "1h"')
+
+
+def _bounded(duration: float) -> float:
+    if duration > _LONGEST:
+        raise ValueError("a duration is 30 years at the most")
+    return duration
 
 
 Duration = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,16 @@ import yaml
 from dagster_restapi.config.mistakes import ConfigPath, Mistake, Origin, refuse
 from dagster_restapi.errors import ConfigError
 
+_MOST_REPEATED = 100_000  # values that aliases may add: a large configuration has some thousands
+_DEEPEST = 64  # the deepest that is meant, a schema within a body, has about twenty
+_TOO_DEEP = (
+    f"it is nested more than {_DEEPEST} levels deep",
+    "No setting is that deep: look for open brackets, and for aliases of aliases.",
+)
+_REPEATED = (
+    f"its aliases repeat more than {_MOST_REPEATED:,} values",
+    "An alias stands for all that its anchor holds: write out what differs, or make the configuration in Python.",
+)
 _UNQUOTED = re.compile(r"(resources|incremental|partition|env)\.")
 
 
@@ -23,24 +34,50 @@ def read_yaml(file: Path) -> tuple[Any, Origin]:
             placeholder in it is not quoted.
     """
     text = _text(file)
-    fault, line = "", 0
+    fault, hint, line = "", None, 0
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        document = loader.construct_document(node) if node else None
+        fault, hint = _excess(node)
+        document = loader.construct_document(node) if node and not fault else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         fault, line = error.problem or "unreadable", mark.line + 1 if mark else 0
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except RecursionError:
+        fault, hint = _TOO_DEEP
+    except (yaml.YAMLError, ValueError) as error:
         fault = "a date or a number in it is none" if isinstance(error, ValueError) else "unreadable"
     if fault:
-        raise ConfigError(f"no valid YAML: {fault}", where=f"{file}:{line}" if line else str(file))
+        raise ConfigError(f"no valid YAML: {fault}", where=f"{file}:{line}" if line else str(file), hint=hint)
 
     lines: dict[ConfigPath, int] = {}
     slips = list(_slips(node, (), frozenset(), set(), lines))
     origin = Origin(file, lines)
     refuse(slips, document, origin)
     return document, origin
+
+
+def _excess(node: yaml.Node | None) -> tuple[str, str | None]:
+    """What a few lines of YAML may ask for without end: aliases of aliases, and lists in lists in lists. The fault and
+    what to do; an empty text where all is well."""
+    known: dict[int, tuple[int, int]] = {}
+    size, depth = _measured(node, known) if node else (0, 0)
+    if depth > _DEEPEST:
+        return _TOO_DEEP
+    return _REPEATED if size - len(known) > _MOST_REPEATED else ("", None)
+
+
+def _measured(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """How many values a node holds, each alias counted for all that it stands for, and how deep. Looks at each once."""
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = size, depth = 1, 1  # also for an alias within itself, which is told elsewhere
+    parts = node.value if isinstance(node, yaml.CollectionNode) else []
+    for part in itertools.chain(*parts) if isinstance(node, yaml.MappingNode) else parts:
+        inner_size, inner_depth = _measured(part, known)
+        size, depth = size + inner_size, max(depth, inner_depth + 1)
+    known[id(node)] = size, depth
+    return size, depth
 
 
 def _text(file: Path) -> str:

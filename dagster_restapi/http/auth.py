@@ -241,9 +241,9 @@ def _one_line(secret: Any) -> str:
 
 
 def _basic(auth: config.HttpBasicAuth, request: PreparedRequest) -> None:
-    pair = f"{reveal(auth.username, 'auth.username')}:{reveal(auth.password, 'auth.password')}"
-    value = b64encode(pair.encode()).decode()
-    conceal(value)
+    user, password = reveal(auth.username, "auth.username"), reveal(auth.password, "auth.password")
+    value = b64encode(f"{user}:{password}".encode()).decode()
+    conceal(value, *([] if password else [user]))  # without a password the user's name is the key, as at Stripe
     _header("Authorization", request, f"Basic {value}")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from dagster_restapi.http.decode import decode
 from dagster_restapi.http.links import links_of
 from dagster_restapi.http.origin import Origin, safe_url
+from dagster_restapi.secrets import Secret, redact
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Call:
     data: Any = None
     auth: Any = None
     named: Origin | None = None
+
+    @property
+    def secret_params(self) -> dict[str, Any]:
+        """The parameters that hold a known secret: a link is kept without them, and gets them again when it is sent."""
+        return {k: v for k, v in (self.params or {}).items() if isinstance(v, Secret) or redact(str(v)) != str(v)}
 
     def __repr__(self) -> str:
         return f"Call({self.method} {safe_url(self.url)})"

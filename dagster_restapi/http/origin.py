@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote_plus, urljoin, urlsplit, urlunsplit
 
 from requests.models import PreparedRequest
 
 from dagster_restapi.config.values import is_sensitive
 from dagster_restapi.errors import RequestError
-from dagster_restapi.secrets import MASK, redact
+from dagster_restapi.secrets import MASK, is_secret, redact
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -92,20 +92,31 @@ class Trust:
     Args:
         base_url: The client's base URL, filled in; may be empty.
         allowed_hosts: `host`, `host:port`, `*.domain`, each also with a scheme in front.
+        links_home: Links that lead elsewhere mean the API's own origin.
     """
 
-    def __init__(self, base_url: str, allowed_hosts: Sequence[str]) -> None:
+    def __init__(self, base_url: str, allowed_hosts: Sequence[str], *, links_home: bool = False) -> None:
         self.home = origin_of(base_url) if base_url else None
+        self._links_home = links_home
         self._allowed = [_allowed(entry) for entry in allowed_hosts]
 
     def trusts(self, origin: Origin) -> bool:
         """Whether credentials may go there: the API's own origin (also https where it is http), or an allowed host."""
         home = self.home
-        if home == origin:
+        if home == origin or (home and _is_secured(home, origin)):
             return True
-        if home and home.host == origin.host and (home.scheme, origin.scheme) == ("http", "https"):
-            return home.port == origin.port or (home.port, origin.port) == (80, 443)
         return any(_matches(entry, origin) for entry in self._allowed)
+
+    def followed(self, url: str) -> str:
+        """Where a link is followed to. An API behind a proxy that speaks https may write http into its links, not
+        knowing better: they mean the API's own origin. So do those to an address inside, where the configuration says
+        so."""
+        head, home = _HEAD.match(url), self.home
+        origin = _origin_of(head[0]) if head else None
+        if head is None or home is None or origin is None:
+            return url
+        is_home = _is_secured(origin, home) or (self._links_home and not self.trusts(origin))
+        return f"{home}{url[head.end() :]}" if is_home else url
 
     def check(self, url: str, where: str) -> None:
         """Lets a request pass whose URL came from a link or a path.
@@ -120,7 +131,8 @@ class Trust:
         raise RequestError(
             f"the request would go to {origin}, which is not the API's own address ({self.home or 'no base_url'})",
             where=f"{where} {safe_url(url)}".strip(),
-            hint=f'If the credentials may be sent there, add "{_entry(origin)}" to the client\'s allowed_hosts.',
+            hint=f'If the credentials may be sent there, add "{_entry(origin)}" to the client\'s allowed_hosts. If '
+            "it is what the API, behind a proxy, calls itself in its links, set `link_origin: base_url`.",
         )
 
     def check_scheme(self, origin: Origin, url: str, where: str) -> None:
@@ -135,6 +147,13 @@ class Trust:
                 where=f"{where} {safe_url(url)}".strip(),
                 hint="The link or redirect comes from the API; if the API can really only do http, say so in base_url.",
             )
+
+
+def _is_secured(plain: Origin, secure: Origin) -> bool:
+    """Whether one is the same host as the other, by https instead of http."""
+    if plain.host != secure.host or (plain.scheme, secure.scheme) != ("http", "https"):
+        return False
+    return plain.port == secure.port or (plain.port, secure.port) == (80, 443)
 
 
 def _allowed(entry: str) -> tuple[str | None, str, int | None]:
@@ -195,17 +214,35 @@ def guard_urls(logger: logging.Logger) -> None:
         logger.addFilter(_UrlFilter())
 
 
-def without_secrets(url: str, names: frozenset[str]) -> str:
-    """The URL without those query parameters that carry a known secret or have one of the names.
+def without_secrets(url: str, names: frozenset[str], own: Collection[tuple[str, str]] = ()) -> str:
+    """The URL without those query parameters that are credentials: by their name, or because their whole value is a
+    known secret. The others stay as they are, letter by letter: a cursor that happens to hold a secret is none.
 
     For a redirect to a stranger, and for URLs that are kept: the credentials are put in again when a request is sent.
+
+    Args:
+        url: Absolute or relative.
+        names: Query parameters that are credentials.
+        own: Names and values of the request's own parameters that hold a secret.
     """
     parts: SplitResult = urlsplit(url)
-    if not parts.query:
-        return url
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
-    kept = [(name, value) for name, value in pairs if name not in names and redact(value) == value]
-    return url if len(kept) == len(pairs) else urlunsplit(parts._replace(query=urlencode(kept)))
+    pieces = parts.query.split("&")
+    kept = [piece for piece in pieces if not _is_credential(*_pair(piece), names, own)]
+    return url if len(kept) == len(pieces) else urlunsplit(parts._replace(query="&".join(kept)))
+
+
+def query_names(url: str) -> frozenset[str]:
+    """The names of the parameters in a URL's query."""
+    return frozenset(_pair(piece)[0] for piece in urlsplit(url).query.split("&"))
+
+
+def _pair(piece: str) -> tuple[str, str]:
+    name, _, value = piece.partition("=")
+    return unquote_plus(name), unquote_plus(value)
+
+
+def _is_credential(name: str, value: str, names: frozenset[str], own: Collection[tuple[str, str]]) -> bool:
+    return name in names or (name, value) in own or is_secret(value)
 
 
 def relative(url: str, base: str) -> str:

@@ -13,8 +13,7 @@ from dagster_restapi.config import jsonpath
 from dagster_restapi.config import paginators as settings
 from dagster_restapi.config.jsonpath import MISSING
 from dagster_restapi.errors import ConfigError, PagingError, RequestError
-from dagster_restapi.http.origin import absolute, joined
-from dagster_restapi.secrets import redact
+from dagster_restapi.http.origin import absolute, joined, query_names
 
 if TYPE_CHECKING:
     from dagster_restapi.http.session import Answer, Call
@@ -352,9 +351,9 @@ class _Link(_Reference):
     def apply(self, call: Call, state: State) -> Call:
         if not state:
             return call
-        secret = {name: value for name, value in (call.params or {}).items() if redact(str(value)) != str(value)}
-        url = absolute(state["url"], call.url)  # links are kept without secrets: those go along again
-        return replace(call, url=url, params=secret)
+        url = absolute(state["url"], call.url)
+        named = query_names(url)  # links are kept without secrets: those go along again, unless the link has its own
+        return replace(call, url=url, params={k: v for k, v in call.secret_params.items() if k not in named})
 
     def token(self, state: State) -> Any:
         return state.get("url")

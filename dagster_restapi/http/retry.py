@@ -6,6 +6,7 @@ is no attempt, holds up every thread of the session, and ends at once when the r
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import time
@@ -19,6 +20,7 @@ REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # 
 _SECONDARY = (b"secondary rate limit", b"api rate limit exceeded", b"abuse detection")  # GitHub's texts, in lower case
 _SHOWN = 60  # characters of a header in a message
 _PATIENCE = 30.0  # seconds: the longest wait between two looks at what is not ready yet
+_LONGEST = 3.2e8  # seconds, ten years: whoever asks for more asks for this; events cannot wait for more than 292 years
 _A_MINUTE = 60.0  # what GitHub asks for where it names no time
 _IETF_RESET = re.compile(r"(?:^|[;,\s])(?:t|reset)\s*=\s*(\d+)", re.IGNORECASE)
 _IETF_LEFT = re.compile(r"(?:^|[;,\s])(?:r|remaining)\s*=\s*(\d+)", re.IGNORECASE)
@@ -75,33 +77,36 @@ def _longest_exhausted(field: str) -> float:
         if reset
     ]
     used_up = [wait for wait, is_used_up in waits if is_used_up]
-    return max(used_up or [wait for wait, _ in waits], default=0.0)
+    return min(max(used_up or [wait for wait, _ in waits], default=0.0), _LONGEST)
 
 
 def _seconds(value: str | None, headers: Mapping[str, str]) -> float | None:
-    """Reads seconds to go, seconds or milliseconds since 1970, or a date."""
+    """Reads seconds to go, seconds or milliseconds since 1970, or a date. None: it is none of them, or infinite."""
     if value is None:
         return None
     try:
         number = float(value.split(",")[0].split(";")[0])
     except ValueError:
         moment = _moment(value)
-        return None if moment is None else moment - _now(headers)
+        return None if moment is None else min(moment - _now(headers), _LONGEST)
+    if not math.isfinite(number):
+        return None
     if number > 1e11:
-        return number / 1000 - _now(headers)
-    return number - _now(headers) if number > 1e8 else number
+        number = number / 1000 - _now(headers)
+    elif number > 1e8:
+        number -= _now(headers)
+    return min(number, _LONGEST)
 
 
 def _moment(value: str) -> float | None:
-    try:
-        return parsedate_to_datetime(value).timestamp()
-    except ValueError:
-        pass
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    """A date of HTTP or ISO 8601 as seconds since 1970. Without a zone, or with -0000 (RFC 5322, 3.3), it is in UTC."""
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            moment = read(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError, TypeError, IndexError):  # a zone may be any number, and a year too
+            continue
+    return None
 
 
 def _now(headers: Mapping[str, str]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from dagster_restapi.config.actions import Rule
 from dagster_restapi.config.auth import NoAuth
 from dagster_restapi.config.client import ClientConfig, RetryConfig
 from dagster_restapi.config.dlt_objects import means_ignore
+from dagster_restapi.config.values import reveal
 from dagster_restapi.errors import Cancelled, RequestError, ResponseError
 from dagster_restapi.http.auth import Credentials, Fixed, credentials, given_by_session
 from dagster_restapi.http.exchange import Answer, Call
@@ -85,11 +86,17 @@ class Session:
             return base or path
         return f"{base.rstrip('/')}/{path.lstrip('/')}"
 
-    def bare_url(self, url: str) -> str:
-        """The URL without any known secret in its query: fit to be kept. `auth` adds its own again when it is sent."""
+    def bare_url(self, url: str, call: Call | None = None) -> str:
+        """Where a link is followed to, without credentials in its query: fit to be kept. `auth` adds its own again.
+
+        Args:
+            url: Where a link leads.
+            call: The request whose link it is; those of its own parameters that hold a secret are left out too.
+        """
         with self._lock:
             names = frozenset[str]().union(*(made.names for _, made in self._credentials.values()))
-        return without_secrets(without_userinfo(url)[0], names)
+        url = self._wire.trust.followed(without_userinfo(url)[0])
+        return without_secrets(url, names, _pairs(call.secret_params) if call else ())
 
     def send(
         self,
@@ -340,6 +347,12 @@ def _taken(answer: Answer, rule: Rule | None) -> Answer | None:
     if rule.action == "empty":
         return replace(answer, empty=True)
     return answer if rule.action == "accept" else None
+
+
+def _pairs(params: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Names and values as they stand in a query."""
+    shown = {k: reveal(v, f"params.{k}") for k, v in params.items()}
+    return {(k, str(item)) for k, v in shown.items() for item in (v if isinstance(v, (list, tuple)) else [v])}
 
 
 def _matching(rules: tuple[Rule, ...], reply: Reply) -> tuple[Rule | None, Reply]:

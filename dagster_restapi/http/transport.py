@@ -1,13 +1,17 @@
-"""One exchange on the wire: connections that can be cut, and bodies that are whole, bounded and decompressed."""
+"""One exchange on the wire: connections that can be cut, answers that end, bodies that are whole and decompressed."""
 
 from __future__ import annotations
 
+import io
 import socket
 import threading
 import time
 import weakref
 import zlib
 from collections.abc import Callable
+from http import HTTPStatus
+from http.client import HTTPResponse
+from types import TracebackType
 from typing import Any
 
 import requests
@@ -19,6 +23,9 @@ from dagster_restapi.http.faults import Fault
 
 CONNECTIONS = 64  # kept alive per host: as many as a step has threads
 _CHUNK = 2**18
+_AT_ONCE = 0.001  # seconds: zero would not wait for a connection at all
+_FRAMING = 2**20  # bytes of headers, chunk sizes and trailers that no body is measured by
+_OVER = " when the time for the request was over"
 _FEED = 2**14  # bytes for the decompressor at a time: it copies what lies behind each member of a gzip body
 _GZIP = b"\x1f\x8b"
 
@@ -46,10 +53,140 @@ class Sockets:
                 continue  # closed already
 
 
+class Bounds:
+    """What one try of a request may take. As a context, it binds every socket that this thread reads in it.
+
+    A timeout of a socket is for silence; whoever sends a byte now and then never meets it. So each read waits no longer
+    than is left: through TLS and proxies, and whether it is headers, one `100 Continue` after another, chunks or
+    trailers that come in drops or without end. A status line and headers, once begun, have `timeout` to be whole.
+
+    Args:
+        deadline: When the answer must be whole, by time.monotonic().
+        limit: Bytes that a body may have.
+    """
+
+    def __init__(self, deadline: float, limit: int) -> None:
+        self.deadline, self.limit, self.came = deadline, limit, 0
+        self._fault: Fault | None = None
+        self._most = 2 * limit + _FRAMING  # on the wire: each byte of a body may be a chunk, but not for ever
+
+    def __enter__(self) -> Bounds:
+        _thread.bounds = self
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        _thread.bounds = None
+
+    @property
+    def fault(self) -> Fault | None:
+        """Which bound was met; None: it was something else that went wrong."""
+        return self._fault or (_late(self.came) if time.monotonic() >= self.deadline else None)
+
+    def take(self, size: int) -> None:
+        """Counts bytes that came.
+
+        Raises:
+            OSError: They are too many.
+        """
+        self.came += size
+        if self.came > self._most:
+            self._fault = _too_large(self.limit)
+            raise OSError("too much")
+
+    def drops(self, seconds: float) -> None:
+        """The headers took too long."""
+        self._fault = Fault(
+            f"status line and headers were not whole {seconds:g} s after they began",
+            "The server, or a proxy between, sends them in drops, or one `100 Continue` after the other. Raise "
+            "`timeout` of the client if the API is this slow.",
+        )
+
+
+_thread = threading.local()
+
+
+def _bounds() -> Bounds | None:
+    return getattr(_thread, "bounds", None)
+
+
+class _Reads(io.RawIOBase):
+    """What a socket sends, within the bounds of the try that it answers."""
+
+    def __init__(self, sock: socket.socket, bounds: Bounds) -> None:
+        self._sock, self._bounds = sock, bounds
+        self._raw: Any = sock.makefile("rb", buffering=0)
+        self._silence = sock.gettimeout()
+        self._set = self._silence
+        self._head_until: float | None = None
+        self.is_head = True
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """What http.client reads."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        bounds, now = self._bounds, time.monotonic()
+        left = bounds.deadline - now
+        if self.is_head and self._head_until is not None:
+            left = min(left, self._head_until - now)
+        wait = left if self._silence is None else min(left, self._silence)
+        try:
+            if wait <= 0:
+                raise TimeoutError
+            if wait != self._set:
+                self._sock.settimeout(wait)
+                self._set = wait
+            size: int | None = self._raw.readinto(buffer)
+        except TimeoutError:
+            if self._head_until is not None and self.is_head and time.monotonic() < bounds.deadline:
+                bounds.drops(self._silence or 0)
+            raise
+        if self._head_until is None and self._silence is not None:
+            self._head_until = time.monotonic() + self._silence
+        bounds.take(size or 0)
+        return size
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(HTTPResponse):
+    """http.client's response, also that of a proxy to CONNECT, read within bounds."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        bounds = _bounds()
+        self._reads = _Reads(sock, bounds) if bounds else None
+        super().__init__(self._reads or sock, *args, **kwargs)  # type: ignore[arg-type]  # it asks for a makefile only
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """An answer on the way to the answer (102, 103: RFC 9110, 15.2) is passed over, as http.client does with 100."""
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        interim = 100 < status < 200 and status != HTTPStatus.SWITCHING_PROTOCOLS
+        return version, HTTPStatus.CONTINUE if interim else status, reason
+
+    def begin(self) -> None:
+        super().begin()
+        if self._reads is not None:
+            self._reads.is_head = False
+
+
 def _pool(kind: type[Any], sockets: Sockets) -> type[Any]:
     made: Any = kind.ConnectionCls
 
     class Connection(made):  # type: ignore[misc]
+        response_class = _Response
+
+        def _new_conn(self) -> socket.socket:
+            bounds = _bounds()
+            if bounds is not None:  # for the handshake of TLS too, which keeps to the timeout of the socket as a whole
+                self.timeout: float = max(min(self.timeout, bounds.deadline - time.monotonic()), _AT_ONCE)
+            new: socket.socket = super()._new_conn()
+            return new
+
         def connect(self) -> None:
             super().connect()
             if self.sock is not None:
@@ -101,7 +238,7 @@ def read_body(response: requests.Response, limit: int, deadline: float) -> tuple
     Args:
         response: Sent with `stream=True`.
         limit: Bytes that are accepted, on the wire and after decompression.
-        deadline: By time.monotonic(). A body that comes in drops never times out: this ends it.
+        deadline: By time.monotonic(): for a session of the user's, whose sockets know no bounds.
 
     Raises:
         urllib3.exceptions.HTTPError, OSError: The connection broke, or the body is shorter than announced.
@@ -122,16 +259,18 @@ def read_body(response: requests.Response, limit: int, deadline: float) -> tuple
         if size > limit:
             return _too_large(limit)
         if time.monotonic() > deadline:
-            return Fault(
-                f"the body was not whole when the time for the request was over ({size:,} bytes had come)",
-                "The server sends in drops: ask for smaller pages, or raise `retry: {total}`.",
-                transient=False,
-            )
+            return _late(size)
     data = b"".join(chunks)
     if length is not None and size < length and response.status_code not in (204, 304):
         raise urllib3.exceptions.IncompleteRead(size, length - size)
     plain = _decompressed(data, response.headers.get("content-encoding", ""), limit)
     return plain if isinstance(plain, Fault) else (plain, len(data))
+
+
+def _late(came: int) -> Fault:
+    what = f"the answer was not whole{_OVER} ({came:,} bytes had come)" if came else f"no answer had come{_OVER}"
+    why = "sends in drops" if came else "is slow, or hangs"
+    return Fault(what, f"The server {why}: ask for less at once, or raise `retry: {{total}}`.", transient=False)
 
 
 def _too_large(limit: int) -> Fault:

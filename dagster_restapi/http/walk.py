@@ -291,7 +291,7 @@ class Walk:
 
     def _kept_url(self, url: str, paginator: Paginator) -> str:
         """A link as a state may hold it: without secrets in its query, and without those in the path that we asked."""
-        bare = self._session.bare_url(url)
+        bare = self._session.bare_url(url, self._call)
         return relative(bare, self._call.url) if paginator.takes_links else bare
 
 

@@ -32,7 +32,7 @@ from dagster_restapi.http.origin import (
     without_secrets,
     without_userinfo,
 )
-from dagster_restapi.http.transport import PlainSession, Sockets, read_body, without_retries
+from dagster_restapi.http.transport import Bounds, PlainSession, Sockets, read_body, without_retries
 from dagster_restapi.secrets import Secret, conceal, guard_logger, redact
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -105,7 +105,7 @@ class Wire:
         self.http: requests.Session = config.session or PlainSession(sockets)
         self.base_url, userinfo = without_userinfo(fill_address(config.base_url, "client.base_url"))
         self.basic = basic_of(userinfo)
-        self.trust = Trust(self.base_url, config.allowed_hosts)
+        self.trust = Trust(self.base_url, config.allowed_hosts, links_home=config.link_origin == "base_url")
         self._headers = self._client_headers()
         self._timeout = _timeouts(config)
         self._settings: dict[tuple[str, str], dict[str, Any]] = {}
@@ -190,11 +190,13 @@ class Wire:
         self._meter.count(requests=1)
         response: requests.Response | None = None
         read: tuple[bytes, int] | Fault
+        bounds = Bounds(deadline, self._config.max_response_bytes)
         try:
-            response = self._transmit(prepared, trusted=hop.trusted)
-            read = read_body(response, self._config.max_response_bytes, deadline)
+            with bounds:
+                response = self._transmit(prepared, trusted=hop.trusted)
+                read = read_body(response, self._config.max_response_bytes, deadline)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            read = connection_fault(error, str(origin_of(url)), self._timeout)
+            read = bounds.fault or connection_fault(error, str(origin_of(url)), self._timeout)
         if isinstance(read, Fault):
             if response is not None:
                 response.close()

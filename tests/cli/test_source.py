@@ -82,6 +82,16 @@ def test_a_mistake_is_told_with_its_line(run: Any, tmp_path: Path) -> None:
     assert "endpoint" in ran.err
 
 
+def test_no_functions_imports_nothing(run: Any, tmp_path: Path) -> None:
+    file = tmp_path / "theirs.yaml"
+    file.write_text("resources:\n  - {name: a, rows: module_that_is_not_there:rows}\n")
+    assert "module_that_is_not_there" in run("check", str(file)).err
+    refused = run("--no-functions", "check", str(file))
+    assert refused.code == 1
+    assert "`allow_functions: false` forbids it" in refused.err
+    assert "module_that_is_not_there cannot be imported" in run("check", str(file)).err  # for that one call alone
+
+
 @pytest.mark.parametrize("arguments", [["check"], ["preview", "x.yaml"], ["preview", "x", "y", "--pages", "0"], ["no"]])
 def test_wrong_usage_has_the_exit_code_2(run: Any, arguments: list[str]) -> None:
     assert run(*arguments).code == 2

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import quote, quote_plus, urljoin
 
 import pytest
 import requests
@@ -14,7 +15,17 @@ from hypothesis import strategies as st
 
 from dagster_restapi.config.auth import ApiKeyAuth, NoAuth
 from dagster_restapi.errors import RequestError
-from dagster_restapi.http.origin import Trust, absolute, named_origin, origin_of, relative, safe_url, without_userinfo
+from dagster_restapi.http.client import RestClient
+from dagster_restapi.http.origin import (
+    Trust,
+    absolute,
+    named_origin,
+    origin_of,
+    relative,
+    safe_url,
+    without_secrets,
+    without_userinfo,
+)
 from dagster_restapi.http.session import Call, Session
 from dagster_restapi.secrets import Secret, conceal
 
@@ -354,3 +365,84 @@ def test_a_kept_link_leads_where_it_led(base: list[str], there: list[str]) -> No
     asked = "https://x.com/" + "/".join(base)
     url = urljoin(asked, "/" + "/".join(there))
     assert absolute(relative(url, asked), asked) == url
+
+
+PIECE = st.text(alphabet="ab/+%=;:[]é ", max_size=12)
+SPELLING = st.sampled_from([lambda text: quote(text, safe=""), quote, quote_plus])
+
+
+@given(st.lists(st.tuples(PIECE, PIECE, SPELLING), max_size=6), st.tuples(PIECE, PIECE), st.integers(0, 6))
+def test_a_kept_url_loses_credentials_and_nothing_else(
+    parameters: list[tuple[str, str, Callable[[str], str]]], around: tuple[str, str], place: int
+) -> None:
+    conceal(CANARY)
+    pieces = [f"{spell(name)}={spell(value)}" for name, value, spell in parameters]
+    cursor = f"after={quote(around[0], safe='')}{CANARY}{quote(around[1], safe='')}"
+    kept = [*pieces[:place], *([cursor] if any(around) else []), *pieces[place:]]
+    credentials = [f"any={quote_plus(CANARY)}", "key=other", "org=acme%2Fus"]
+    url = f"https://api/items?{'&'.join([*kept[:place], *credentials, *kept[place:]])}"
+    shown = f"https://api/items?{'&'.join(kept)}" if kept else "https://api/items"
+    assert without_secrets(url, frozenset({"key"}), {("org", "acme/us")}) == shown
+
+
+def test_a_redirect_to_a_stranger_whose_url_holds_a_secret_in_part_is_refused(
+    api: Any, stranger: Any, connect: Connect
+) -> None:
+    api.route("/items", (302, {}, {"Location": f"{stranger.url}/file?sign=a-{CANARY}-b"}))
+    with pytest.raises(RequestError, match="holds credentials") as error:
+        connect(auth={"token": CANARY}).send(Call("GET", f"{api.url}/items"))
+    assert CANARY not in str(error.value)
+    assert not stranger.requests
+
+
+@pytest.mark.parametrize(
+    ("base", "link", "home", "followed"),
+    [
+        ("https://api/v1", "http://api/v1/items?page=2", False, "https://api/v1/items?page=2"),
+        ("https://api:8443", "http://api:8443/items", False, "https://api:8443/items"),
+        ("https://api:8443", "http://api/items", False, "http://api/items"),
+        ("https://api", "http://api:8080/items", False, "http://api:8080/items"),
+        ("https://api", "http://other/items", False, "http://other/items"),
+        ("https://api", "HTTP://API./items", False, "https://api/items"),
+        ("http://api", "https://api/items", True, "https://api/items"),
+        ("https://api", "http://backend.internal:8080/items?a=b%2Fc#d", True, "https://api/items?a=b%2Fc#d"),
+        ("https://api", "http://backend.internal?a=b", True, "https://api?a=b"),
+        ("https://api", "https://files.api/items", True, "https://files.api/items"),
+        ("https://api", "ftp://api/items", True, "ftp://api/items"),
+        ("https://api", "http://[::1/items", True, "http://[::1/items"),
+        ("", "http://api/items", True, "http://api/items"),
+    ],
+)
+def test_where_a_link_is_followed_to(base: str, link: str, home: bool, followed: str) -> None:
+    assert Trust(base, ["files.api"], links_home=home).followed(link) == followed
+
+
+def chained(api: Any, address: str) -> None:
+    """Three pages whose links begin with an address of their own."""
+
+    def answer(request: Any) -> Any:
+        page = int(request.query.get("page", 1))
+        return {"next": f"{address}/items?page={page + 1}" if page < 3 else None, "items": [page]}
+
+    api.route("/items", answer)
+
+
+def walked(url: str, **settings: Any) -> list[Any]:
+    with contextlib.closing(RestClient(url, auth={"token": CANARY}, retry={"attempts": 1}, **settings)) as client:
+        return [row for page in client.paginate("items", paginator="json_link") for row in page]
+
+
+def test_an_api_behind_tls_that_writes_http_into_its_links_is_asked_by_https(
+    secure_api: Any, authority_file: str
+) -> None:
+    chained(secure_api, secure_api.url.replace("https:", "http:"))
+    assert walked(secure_api.url, verify=authority_file) == [1, 2, 3]
+    assert [request.headers["authorization"] for request in secure_api.requests] == [f"Bearer {CANARY}"] * 3
+
+
+def test_an_api_that_writes_its_address_inside_is_asked_at_base_url_if_that_is_said(api: Any, stranger: Any) -> None:
+    chained(api, stranger.url)
+    with pytest.raises(RequestError, match=r"set `link_origin: base_url`"):
+        walked(api.url)
+    assert walked(api.url, link_origin="base_url") == [1, 2, 3]
+    assert not stranger.requests

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from dagster_restapi.config.actions import ResponseAction
 from dagster_restapi.config.client import RetryConfig
@@ -254,13 +256,56 @@ ODD = [
 ]
 
 
-@given(
-    status=st.sampled_from([403, 429, 503]),
-    headers=st.dictionaries(st.sampled_from(HEADERS), st.text(max_size=20) | st.sampled_from(ODD)),
+YEAR = st.integers(0, 10_001) | st.integers(10**5, 10**19)
+ZONE = st.builds("{}{}".format, st.sampled_from(["+", "-", " +", " -", ""]), st.integers(0, 10**12)) | st.sampled_from(
+    ["", "Z", " GMT", " EST", " -0000", "+00:00", "-23:59", "+24:00", "+99:99", " +2359", " -2359", "+00:00:00.1"]
 )
+HTTP_DATE = st.builds("Fri, {} Dec {} {}:00:00{}".format, st.integers(0, 40), YEAR, st.integers(0, 30), ZONE)
+ISO_DATE = st.builds("{:04}-12-{:02}T{:02}:00:00{}".format, YEAR, st.integers(0, 40), st.integers(0, 30), ZONE)
+NUMBER = (
+    st.floats().map(repr) | st.integers(-(10**400), 10**400).map(str) | st.integers(0, 10**13).map("t={};r=0".format)
+)
+HEADER = st.text(max_size=20) | st.sampled_from(ODD) | HTTP_DATE | ISO_DATE | NUMBER
+
+
+@given(status=st.sampled_from([403, 429, 503]), headers=st.dictionaries(st.sampled_from(HEADERS), HEADER))
 def test_no_header_is_too_odd(status: int, headers: dict[str, str]) -> None:
     told = told_wait(status, headers, b"")
-    assert told is None or (told[0] > 0 and len(told[1]) < 120)
+    assert told is None or (0 < told[0] < threading.TIMEOUT_MAX and len(told[1]) < 120)
+
+
+@pytest.mark.parametrize("name", ["Retry-After", "Date"])
+@pytest.mark.parametrize("value", ["Fri, 31 Dec 9999 23:59:59 -2359", "Mon, 01 Jan 0001 00:00:00 +2359", "inf"])
+@pytest.mark.parametrize("total", ["1s", "20 days"])
+def test_an_odd_time_neither_ends_the_run_in_a_crash_nor_waits_for_ever(
+    api: Any, connect: Connect, name: str, value: str, total: str
+) -> None:
+    headers = {"Retry-After": formatdate(time.time() + 1, usegmt=True), name: value}
+    api.replies("/items", (429, {}, headers), [1])
+    try:
+        assert get(connect(retry={"total": total})) == [1]
+    except RequestError as error:
+        assert "longer than `retry: {total}` allows" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("zone", ["-0000", "+0000", "GMT", ""])
+def test_a_date_without_a_zone_is_in_utc(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        headers = {"retry-after": f"Thu, 01 Jan 2026 00:01:00 {zone}", "date": "Thu, 01 Jan 2026 00:00:00 GMT"}
+        told = told_wait(429, headers, b"")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert told is not None
+    assert told[0] == 60
+
+
+@pytest.mark.parametrize("value", [math.inf, 1e300, "99999999999d"])
+def test_no_setting_waits_for_ever(value: Any) -> None:
+    with pytest.raises(ValidationError, match="a duration is 30 years at the most"):
+        RetryConfig(total=value)
 
 
 def test_a_wait_beyond_the_total_is_an_error_at_once(api: Any, connect: Connect) -> None:

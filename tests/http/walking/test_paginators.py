@@ -374,6 +374,47 @@ def test_a_secret_parameter_goes_along_with_every_link_and_stands_in_no_state(
     assert not [page for page in pages if secret in str(page.next)]
 
 
+@pytest.mark.parametrize(
+    "cursor", ["acme:{n}", "x-acme-{n}", "acme{n}", "{n}/acme%2Fus", "{n}&team=acme-eu", "YWNtZQ&n={n}"]
+)
+@pytest.mark.parametrize("echoed", [True, False])
+def test_a_cursor_that_happens_to_hold_a_secret_goes_back_whole(
+    api: Any, monkeypatch: pytest.MonkeyPatch, cursor: str, echoed: bool
+) -> None:
+    monkeypatch.setenv("THE_ORG", "acme")
+    asked: list[str] = []
+
+    def answer(request: Any) -> Any:
+        asked.append(request.raw_query)
+        page = len(asked)
+        link = f"{api.url}/items?after={cursor.format(n=page)}{'&org=acme' if echoed else ''}"
+        return {"next": link if page < 3 else None, "items": [page]}
+
+    api.answer = answer
+    org = Secret(env="THE_ORG").reveal()
+    pages = list(api.client().paginate("items", params={"org": org}, paginator="json_link"))
+    assert [page.records for page in pages] == [[1], [2], [3]]
+    assert asked == ["org=acme", *(f"after={cursor.format(n=page)}&org=acme" for page in (1, 2))]
+
+
+def test_a_link_that_gives_a_secret_parameter_another_value_has_it_its_own_way(
+    api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THE_ORG", "acme")
+    org = Secret(env="THE_ORG").reveal()
+
+    def answer(request: Any) -> Any:
+        page = int(request.query["after"].partition(":")[2])
+        return {"next": f"{api.url}/items?after=acme:{page + 1}" if page < 3 else None, "items": [page]}
+
+    api.answer = answer
+    pages = list(api.client().paginate("items", params={"after": f"{org}:0"}, paginator="json_link"))
+    assert [page.records for page in pages] == [[0], [1], [2], [3]]
+    assert [request.raw_query for request in api.requests] == [
+        f"after=acme%3A{n}" if not n else f"after=acme:{n}" for n in range(4)
+    ]
+
+
 @pytest.mark.parametrize(("pages", "warned"), [(1, False), (2, True), (3, True)])
 def test_the_only_page_may_be_empty(api, pages, warned):
     def answer(request):
