@@ -52,7 +52,6 @@ def rank(value: Any) -> Rank | None:
     return None
 
 
-@lru_cache(maxsize=4096)
 def _rank_text(text: str) -> Rank:
     if _DATE(text):
         moment = iso_moment(text)
@@ -124,14 +123,7 @@ class CursorOrder:
             return _rank_formatted(self.format, value) if is_scalar else None
         if self.as_text and type(value) is str:
             return Rank("text", value)
-        ranked = rank(value)
-        if ranked is not None and ranked.kind == "text" and is_of_no_order(ranked.order):
-            raise CursorValueError(
-                f"{value!r} looks like a date, and texts of this spelling do not sort by time",
-                "Say by `cursor_format` how it is spelled: a strptime pattern such as %d-%m-%Y, or http_date; or "
-                "`text`, where it is no date and sorts as it is.",
-            )
-        return ranked
+        return _rank_that_sorts(value) if type(value) is str else rank(value)
 
     def moment(self, ranked: Rank) -> datetime | None:
         """The moment that a value stands for; None where it is not known to be one."""
@@ -211,6 +203,18 @@ class CursorOrder:
                 raise
             return self.format.spell(moment, up=up)
         return value
+
+
+@lru_cache(maxsize=4096)
+def _rank_that_sorts(text: str) -> Rank:
+    ranked = _rank_text(text)
+    if ranked.kind == "text" and is_of_no_order(text):
+        raise CursorValueError(
+            f"{text!r} looks like a date, and texts of this spelling do not sort by time",
+            "Say by `cursor_format` how it is spelled: a strptime pattern such as %d-%m-%Y, or http_date; or `text`, "
+            "where it is no date and sorts as it is.",
+        )
+    return ranked
 
 
 @lru_cache(maxsize=4096, typed=True)

@@ -170,18 +170,12 @@ class Range:
             ExtractError: A record has no cursor value and `on_cursor_value_missing` is `raise`, its value has no order,
                 or its kind does not compare with the others'.
         """
-        values = list(map(self._value, records))
         self.places, self._clock = [], _now()
-        if self._keeps_all(values):
-            return records
-        kept = []
-        for record, value in zip(records, values, strict=True):
-            if value is MISSING or value is None:
-                if self._keep_without():
-                    kept.append(record)
-            elif self._keep(value):
-                kept.append(record)
-        return kept
+        with self._faults_of_values():
+            values = list(map(self._value, records))
+            if self._keeps_all(values):
+                return records
+            return [record for record, value in zip(records, values, strict=True) if self._keep(value)]
 
     def not_beyond(self, position: str | float, records: list[dict[str, Any]]) -> list[int]:
         """1 for each of the records that does not lie beyond this position, else 0."""
@@ -203,8 +197,7 @@ class Range:
             found = [value for value in matches(record) if value is not None]
             if len(found) < 2:
                 return found[0] if found else MISSING
-            with self._value_faults():
-                return _furthest(found, self.order, self._direction)
+            return _furthest(found, self.order, self._direction)
 
         return furthest_match
 
@@ -244,31 +237,32 @@ class Range:
         return policy == "include"
 
     def _keep(self, value: Any) -> bool:
-        with self._value_faults():
-            ranked = self.order.rank(value)
-            if ranked is None:
-                raise ExtractError(
-                    f"the value at the cursor path {self.settings.cursor_path!r} is a {type(value).__name__}",
-                    where=self.where,
-                    hint="A cursor is a text or a number.",
-                )
-            if ranked.kind == "text" and self.settings.lag and not self.windows:
-                self.order.shifted(value, self.settings.lag, self._direction)  # says why it cannot be
-            if not self._within(ranked):
-                self.out_of_range += 1
-                return False
-            if self._is_ahead(ranked):
-                if self._ahead is None or compare(ranked, self._ahead) > 0:
-                    self.ahead, self._ahead = value, ranked
-            elif self._furthest is None or compare(ranked, self._furthest) * self._direction > 0:
+        if value is MISSING or value is None:
+            return self._keep_without()
+        ranked = self.order.rank(value)
+        if ranked is None:
+            raise ExtractError(
+                f"the value at the cursor path {self.settings.cursor_path!r} is a {type(value).__name__}",
+                where=self.where,
+                hint="A cursor is a text or a number.",
+            )
+        if ranked.kind == "text" and self.settings.lag and not self.windows:
+            self.order.shifted(value, self.settings.lag, self._direction)  # says why it cannot be
+        if not self._within(ranked):
+            self.out_of_range += 1
+            return False
+        if self._furthest is None or compare(ranked, self._furthest) * self._direction > 0:
+            if not self._is_ahead(ranked):
                 self.furthest, self._furthest = value, ranked
+            elif self._ahead is None or compare(ranked, self._ahead) > 0:
+                self.ahead, self._ahead = value, ranked
         return True
 
     def _is_ahead(self, ranked: Rank) -> bool:
         return self.holds_back and self.order.ahead(ranked, self._clock) is not None
 
     @contextmanager
-    def _value_faults(self) -> Iterator[None]:
+    def _faults_of_values(self) -> Iterator[None]:
         """Says of what is wrong with a record's value where it stands."""
         place = f"the cursor path {self.settings.cursor_path!r}"
         try:
