@@ -351,13 +351,13 @@ def has_other_order(settings: IncrementalConfig, before: str | None, cursor: Cur
         cursor: The position; None: those of a child's parents, whose kinds are not known.
     """
     now = settings.cursor_format
-    if before == now or (before is None and now == "text"):
+    if before == now:
         return False
+    if before is None and now == "text":
+        return cursor is not None and cursor.kind != "text"
     if cursor is not None and cursor.kind == "number":  # numbers compare as numbers, whatever they count
         return not {before, now} <= {None, *UNITS}
-    if cursor is not None and before is None and cursor.kind in ("instant", "date"):
-        return now == "text"
-    return True
+    return not (cursor is not None and before is None and cursor.kind in ("instant", "date"))
 
 
 def fault_of_window(settings: IncrementalConfig, slice_: Slice, like: Any) -> str:
