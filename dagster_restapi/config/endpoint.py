@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
@@ -133,6 +134,10 @@ class IncrementalConfig(Settings):
             fault = self._fault_of(value)
             if fault:
                 raise ValueError(f"`{name}` {fault}")
+            if self.param_format is not None and _instant(value, self.cursor_format) is None:
+                raise ValueError(f"`param_format` spells moments, and `{name}` {value!r} is none: set `cursor_format`")
+        if self.param_format is not None and self.cursor_format == "text":
+            raise ValueError("`param_format` spells moments, and texts are none")
         if self.lag and self.cursor_format == "text":
             raise ValueError("`lag` has no distance to go back among texts")
         if (
@@ -199,15 +204,15 @@ def _comparable(value: CursorValue) -> Any:
     return parsed if isinstance(parsed, pendulum.DateTime) else None
 
 
-def _instant(value: CursorValue, format_: str) -> datetime | None:
+def _instant(value: CursorValue, format_: str | None) -> datetime | None:
     """The moment of a value in a format, or in ISO 8601; None of any other."""
+    if format_ is not None and format_ != "text":
+        with suppress(ValueError):
+            return TimeFormat.of(format_).moment(value)
     try:
-        return TimeFormat.of(format_).moment(value)
+        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
     except ValueError:
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            return None
+        return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -271,6 +271,8 @@ class Range:
             fault = ExtractError(f"{error.what}, at {place}", where=self.where, hint=error.hint)
         except TypeError as error:
             hint = "Give `initial_value` and `end_value` the kind that the records have; `convert` shapes requests."
+            if self.settings.ends_now:
+                hint = "`end_value: now` is a moment: where the cursor counts from 1970, set `cursor_format`."
             if self.windows:
                 hint = "Within time windows a cursor is a date-time, a date, or a number of seconds since 1970."
             fault = ExtractError(f"{error}, at {place}", where=self.where, hint=hint)

@@ -112,6 +112,15 @@ def test_a_cursor_that_was_found_in_another_order_is_not_gone_on_from(
     assert ids(house) == [1, 2]
 
 
+def test_append_knows_a_day_in_each_of_its_spellings(api: Any, source: Callable[..., Any]) -> None:
+    rows = [{"id": 1, "at": "05/01/2024"}, {"id": 2, "at": "5/1/2024"}, {"id": 3, "at": "05/1/2024"}]
+    api.route("/items", lambda request: {"items": rows})
+    house = source(items(cursor_format="%d/%m/%Y"))
+    for _ in range(2):
+        house.load("items")
+    assert ids(house) == [1, 2, 3]
+
+
 def test_a_path_of_many_values_goes_on_from_the_furthest(api: Any, source: Callable[..., Any]) -> None:
     rows = [{"id": 1, "history": [{"at": 5}, {"at": 1}]}, {"id": 2, "history": [{"at": 3}]}]
     api.route("/items", lambda request: {"items": rows})

@@ -187,6 +187,8 @@ def test_a_small_number_of_a_told_unit_is_not_taken_for_another() -> None:
         ({"cursor_format": "%Y-%m-%d %s"}, "no pattern that strptime reads"),
         ({"param_format": "text"}, "give a strptime pattern"),
         ({"param_format": "epoch", "convert": str}, "leave one of the two out"),
+        ({"param_format": "epoch", "initial_value": 0}, "`param_format` spells moments, and `initial_value` 0 is none"),
+        ({"param_format": "epoch", "cursor_format": "text"}, "texts are none"),
         ({"convert": "epoch"}, "goes into `param_format`"),
         ({"cursor_format": "epoch", "initial_value": "soon"}, "`initial_value` 'soon' is neither"),
         ({"cursor_format": "text", "lag": 1}, "`lag` has no distance"),
