@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from dagster_restapi.config.endpoint import IncrementalConfig
 from dagster_restapi.config.time_format import TimeFormat, is_of_no_order
-from dagster_restapi.errors import ExtractError
+from dagster_restapi.errors import ExtractError, RestApiError
 from dagster_restapi.extract.cursor_order import CursorOrder
 from dagster_restapi.extract.incremental import Range, has_other_order
 from dagster_restapi.model import Cursor, Slice, Window
@@ -373,3 +373,49 @@ def test_a_cursor_of_another_order_is_known(before: str | None, now: str | None,
     cursor = Cursor(value="x", kind=kind, load_id="l") if kind else None
     settings = IncrementalConfig(cursor_path="at", cursor_format=now)
     assert has_other_order(settings, before, cursor) is other
+
+
+# ---- in a fetch ------------------------------------------------------------------------------------------------------
+def items(**incremental: Any) -> dict[str, Any]:
+    params = {"since": "{incremental.start_value}", "until": "{incremental.end_value}"}
+    return {"name": "items", "endpoint": {"params": params, "incremental": {"cursor_path": "at", **incremental}}}
+
+
+def test_a_cursor_that_lies_in_the_future_already_is_told_of_and_moves_nowhere(api: Any, fetch: Any) -> None:
+    api.route("/items", {"items": []})
+    cursor = Cursor(value="2999-01-01T00:00:00Z", kind="instant", load_id="before")
+    fetched = fetch("items", items(), slice_=Slice(asset="items", cursor=cursor)).fetched
+    assert fetched.cursor_value is None
+    (warning,) = fetched.warnings
+    assert "'2999-01-01T00:00:00Z' lies in the future" in warning
+    assert "`full_refresh: true`" in warning
+
+
+def test_a_row_that_has_met_its_time_by_the_end_holds_the_cursor_back_without_a_word(
+    clock: None, api: Any, fetch: Any
+) -> None:
+    api.route("/items", {"items": [{"at": "2024-05-06"}, {"at": "2024-05-07"}]})
+    fetched = fetch("items", items()).fetched
+    assert (fetched.cursor_value, fetched.held_back, fetched.warnings) == ("2024-05-06", True, ())
+
+
+def test_an_attempt_that_goes_on_ends_where_the_first_one_did(
+    api: Any, fetch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = {"": {"items": [{"at": "2024-05-01"}], "next_page": "2"}, "2": {"items": [{"at": "2024-05-02"}]}}
+    broken = [True]
+
+    def answer(request: Any) -> Any:
+        page = request.query.get("cursor", "")
+        return (500, {}) if page and broken else pages[page]
+
+    api.route("/items", answer)
+    resource = items(end_value="now")
+    resource["endpoint"]["paginator"] = {"type": "cursor", "cursor_path": "next_page"}
+    with pytest.raises(RestApiError):
+        fetch("items", resource)
+    broken.clear()
+    monkeypatch.setattr("dagster_restapi.extract.incremental._now", lambda: datetime(2035, 1, 1, tzinfo=UTC))
+    run = fetch("items", resource)
+    assert [row["at"] for row in run.rows] == ["2024-05-01", "2024-05-02"]
+    assert len({request.query["until"] for request in api.requests}) == 1
