@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from dagster_restapi.config.auth import register_auth
     from dagster_restapi.config.paginators import register_paginator
     from dagster_restapi.config.source import RestApiConfig
-    from dagster_restapi.errors import RestApiError
+    from dagster_restapi.errors import IgnoreResponse, RestApiError
     from dagster_restapi.extract.check import check_connection
     from dagster_restapi.extract.preview import iter_records
     from dagster_restapi.http.client import RestClient
 
 _HOMES = {
     "DuckDBRestApiIOManager": "assets.io_manager",
+    "IgnoreResponse": "errors",
     "RestApiComponent": "assets.component",
     "RestApiConfig": "config.source",
     "RestApiError": "errors",
@@ -44,6 +45,7 @@ _HOMES = {
 
 __all__ = [
     "DuckDBRestApiIOManager",
+    "IgnoreResponse",
     "RestApiComponent",
     "RestApiConfig",
     "RestApiError",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 from dagster_restapi.secrets import redact
 
 
@@ -18,6 +21,12 @@ class RestApiError(Exception):
         self.what, self.where, self.hint = _shown(what), where and _shown(where), hint and _shown(hint)
         text = f"{self.what} [{self.where}]" if self.where else self.what
         super().__init__(f"{text}\n{self.hint}" if self.hint else text)
+
+    def advised(self, hint: str) -> Self:
+        """The same error with one more sentence that says what to do."""
+        other = copy.copy(self)
+        RestApiError.__init__(other, self.what, where=self.where, hint=" ".join(filter(None, (self.hint, hint))))
+        return other
 
 
 def _shown(text: str) -> str:
@@ -99,6 +108,11 @@ class LockTimeout(TableError):
 
 class LedgerConflict(TableError):
     """Another load of the same asset and partition was committed since this one read its cursor."""
+
+
+class IgnoreResponse(Exception):
+    """To be raised by a function of `response_actions`: the answer counts as no rows, as with `action: ignore`. It is
+    no error of this library; dlt's `IgnoreResponseException` means the same."""
 
 
 class Cancelled(RestApiError):

@@ -20,7 +20,7 @@ from dagster_restapi.extract.walker import Walker
 from dagster_restapi.http.detect import detect_paginator
 from dagster_restapi.http.origin import safe_url
 from dagster_restapi.http.paginators import PageFacts
-from dagster_restapi.http.select import as_object, detect_data
+from dagster_restapi.http.select import Choice, as_object, select
 from dagster_restapi.http.session import Answer, Call, Session
 from dagster_restapi.http.walk import Page
 from dagster_restapi.model import Plan, Slice
@@ -214,10 +214,11 @@ def _seen(
     body = last[1].json() if last else None
     if last is not None and body is not None and page.number == 1:
         call, answer = last
-        if selector is None:
-            selector = plain_path(detect_data(body).path)
+        choice = select(body, Choice(selector) if selector else None).choice
+        assert choice is not None, "an answer with a body has its records somewhere"
+        selector = selector or plain_path(choice.path)
         if detected:
-            paginator = _named(detect_paginator(PageFacts(answer, body, page.elements), call)[0])
+            paginator = _named(detect_paginator(PageFacts(answer, body, page.elements), call, choice).paginator)
     found = {"selector"} if endpoint.data_selector is None else set[str]()
     return Seen(page, records, row, paginator, selector, frozenset(found | ({"paginator"} if detected else set())))
 

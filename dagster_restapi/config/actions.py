@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from dagster_restapi.config.settings import Settings
 
-Action = Literal["fail", "retry", "ignore", "refresh"]
+Action = Literal["fail", "retry", "ignore", "refresh", "accept", "empty"]
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,12 @@ class ResponseAction(Settings):
         )
 
 
-def action_from(value: Any) -> Any:
-    """An entry of `response_actions` in any spelling: a function alone is for every answer."""
+def _action_from(value: Any) -> Any:
     return {"action": value} if callable(value) and not isinstance(value, type) else value
+
+
+AnyAction = Annotated[ResponseAction, BeforeValidator(_action_from, json_schema_input_type=ResponseAction)]
+"""An entry of `response_actions` in any spelling: a function alone is for every answer."""
 
 
 class ErrorRule(Settings):
@@ -135,8 +138,10 @@ class ErrorRule(Settings):
     text: str | None = None
     """A text that must stand in the body."""
     action: Action = "fail"
-    """`fail`: an error at once. `retry`: try again with the retry settings. `ignore`: the answer counts as no rows
-    (after the retries, where the status is one that is retried). `refresh`: get a new token and send it once more."""
+    """`fail`: an error at once. `retry`: try again with the retry settings. `refresh`: get a new token and send it once
+    more. `ignore`: there is nothing to have here, and pages that may follow are given up (after the retries, where the
+    status is one that is retried). `empty`: the answer is a page without rows, as behind the last one. `accept`: it is
+    an answer like any other, whatever its status."""
     message: str | None = None
     """JSONPath of the API's own message, shown in the error."""
 

@@ -8,9 +8,20 @@ import inspect
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
+from requests.auth import AuthBase
 
+from dagster_restapi.config.dlt_objects import what_auth_lacks
 from dagster_restapi.config.settings import Settings
 from dagster_restapi.config.values import Duration, Value, Values
 from dagster_restapi.errors import ConfigError
@@ -207,6 +218,13 @@ class GivenAuth(Settings):
     auth: SkipJsonSchema[Any] = Field(repr=False, exclude=True)
     """The object."""
 
+    @field_validator("auth")
+    @classmethod
+    def _has_credentials(cls, value: Any) -> Any:
+        if lacking := what_auth_lacks(value):
+            raise ValueError(lacking)
+        return value
+
 
 _TYPES: dict[str, type[Settings]] = {
     "none": NoAuth,
@@ -240,12 +258,18 @@ def register_auth(name: str, cls: type[Any]) -> None:
     """
     if name in _TYPES or name in _ALIASES:
         raise ConfigError(f"the auth type {name!r} exists already", hint="Register your class under another name.")
-    if not (isinstance(cls, type) and hasattr(cls, "__call__")):  # noqa: B004 - a class is always callable itself
+    if not (isinstance(cls, type) and _makes_auth(cls)):
         raise ConfigError(
             f"the class registered as auth type {name!r} has no __call__(request)",
             hint="Derive it from requests.auth.AuthBase.",
         )
     _registered[name] = cls
+
+
+def _makes_auth(cls: type[Any]) -> bool:
+    """Whether the class's objects can be called. The class itself always can, and requests' AuthBase only raises."""
+    call = next((vars(base)["__call__"] for base in cls.__mro__ if "__call__" in vars(base)), None)
+    return callable(call) and call is not AuthBase.__call__
 
 
 def registered_auth(name: str) -> type[Any]:

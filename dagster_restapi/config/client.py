@@ -20,6 +20,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from dagster_restapi.config.actions import ErrorRule
 from dagster_restapi.config.auth import AuthConfig
+from dagster_restapi.config.dlt_objects import what_auth_lacks, what_session_loses
 from dagster_restapi.config.paginators import PaginatorConfig
 from dagster_restapi.config.settings import Settings
 from dagster_restapi.config.values import Duration, Value, hidden
@@ -157,6 +158,8 @@ class ClientConfig(Settings):
     def _session(cls, value: Any) -> Any:
         if value is not None and not isinstance(value, requests.Session):
             raise ValueError("give a requests.Session")
+        if value is not None and (fault := what_session_loses(value) or what_auth_lacks(value.auth)):
+            raise ValueError(fault)
         return value
 
     @field_validator("allowed_hosts")

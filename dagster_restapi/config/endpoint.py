@@ -14,9 +14,10 @@ import pendulum
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
 from dagster_restapi.config import jsonpath
-from dagster_restapi.config.actions import ErrorRule, ResponseAction, Rule, action_from
+from dagster_restapi.config.actions import AnyAction, ErrorRule, Rule
 from dagster_restapi.config.auth import AuthConfig
 from dagster_restapi.config.client import RetryConfig
+from dagster_restapi.config.dlt_objects import is_dlt, is_incremental, settings_of
 from dagster_restapi.config.functions import Function
 from dagster_restapi.config.paginators import PaginatorConfig
 from dagster_restapi.config.settings import Settings
@@ -99,10 +100,19 @@ class IncrementalConfig(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _dlt_only(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and value.get("allow_external_schedulers") in (None, False):
-            return {key: item for key, item in value.items() if key != "allow_external_schedulers"}
-        return value
+    def _from_dlt(cls, value: Any) -> Any:
+        """dlt's object, its older word `transform`, and a switch of its own that is off."""
+        if is_incremental(value):
+            value = settings_of(value)
+        if not isinstance(value, Mapping):
+            return value
+        if value.get("allow_external_schedulers") in (None, False):
+            value = {key: item for key, item in value.items() if key != "allow_external_schedulers"}
+        if "transform" not in value:
+            return value
+        if "convert" in value:
+            raise ValueError("`transform` is the older word for `convert`: leave one of the two out")
+        return {"convert" if key == "transform" else key: item for key, item in value.items()}
 
     @field_validator("cursor_path")
     @classmethod
@@ -237,6 +247,9 @@ def template(value: Any, *, references: bool = False) -> Any:
     if isinstance(value, Secret) or hasattr(value, "env_var_name") or hasattr(value, "get_secret_value"):
         return Secret.parse(value)
     if isinstance(value, Mapping):
+        if is_dlt(value):  # such an object is a mapping of its own fields
+            place = "; it stands in `params` by itself, or as `incremental`" if is_incremental(value) else ""
+            raise ValueError(f"a {type(value).__name__} of dlt's cannot be sent{place}")
         if references and set(value) == {"env"} and isinstance(value["env"], str):
             return Secret.parse(dict(value))
         return {template(key): template(item, references=references) for key, item in value.items()}
@@ -286,33 +299,33 @@ class EndpointConfig(Settings):
     """JSONPath of the rows in an answer. Default: the list that looks most like data; see the reference."""
     incremental: IncrementalConfig | None = None
     """The cursor, for loading only what is new."""
-    response_actions: (
-        list[Annotated[ResponseAction, BeforeValidator(action_from, json_schema_input_type=ResponseAction)]] | None
-    ) = None
+    response_actions: list[AnyAction] | None = None
     """What answers of a status or content mean (dlt); checked in order. A function alone is for every answer."""
     error_rules: list[ErrorRule] | None = None
     """How this endpoint tells of faults in its own way; checked after `response_actions`, before the client's."""
     missing_data: Literal["fail", "empty"] | None = None
     """Whether an answer without anything at `data_selector` is an error (default) or an empty page."""
-    on_short_total: Literal["warn", "fail"] | None = None
-    """Whether fewer rows than the API's own total are a warning (default) or an error."""
+    on_short_total: Literal["warn", "fail", "ignore"] | None = None
+    """What it means that an answer tells of more than came, by its total, a flag or a link: an incomplete load with a
+    warning (`warn`, the default), an error (`fail`), or nothing (`ignore`)."""
     retry: RetryConfig | None = None
     """When and how often a request is sent again, instead of the client's settings."""
 
     @model_validator(mode="before")
     @classmethod
     def _legacy_incremental(cls, value: Any) -> Any:
-        """dlt's older spelling of a cursor: a parameter `{"type": "incremental", …}`."""
+        """dlt's older spellings of a cursor: a parameter `{"type": "incremental", …}`, or `incremental(…)`."""
         params = value.get("params") if isinstance(value, Mapping) else None
         if not isinstance(params, Mapping):
             return value
-        found = {name: item for name, item in params.items() if _typed(item, "incremental")}
+        found = {name: item for name, item in params.items() if _typed(item, "incremental") or is_incremental(item)}
         if not found:
             return value
         if len(found) > 1 or value.get("incremental") is not None:
             raise ValueError(f"one cursor only: {', '.join([*found, *(['incremental'] * ('incremental' in value))])}")
         ((name, item),) = found.items()
-        incremental = {key: part for key, part in item.items() if key != "type"}
+        settings = settings_of(item) if is_incremental(item) else item
+        incremental = {key: part for key, part in settings.items() if key != "type"}
         rest = {key: part for key, part in params.items() if key != name}
         return {**value, "params": rest, "incremental": {"start_param": name, **incremental}}
 
@@ -347,6 +360,11 @@ def _mapping(value: Any, *, references: bool) -> Any:
 
 def _resolved(name: Any, value: Any, references: bool) -> Any:
     if not _typed(value, "resolve"):
+        if isinstance(value, Mapping) and "type" in value and not is_dlt(value):
+            raise ValueError(
+                f"the parameter {name!r} has an unknown `type`: there are incremental and resolve; "
+                f'where the API itself wants one, write "{name}[type]" with its value'
+            )
         return template(value, references=references)
     if set(value) != {"type", "resource", "field"} or not all(isinstance(part, str) for part in value.values()):
         raise ValueError(f"the parameter {name!r} of type resolve needs `resource` and `field`, and nothing else")

@@ -39,7 +39,7 @@ _SEGMENT = re.compile(
 )
 
 
-def _plain(path: str) -> tuple[str | int, ...] | None:
+def plain_keys(path: str) -> tuple[str | int, ...] | None:
     """The keys and indexes of a path that holds nothing else; None for everything a JSONPath can do beyond."""
     position = 1 if path.startswith("$") else 0
     keys: list[str | int] = []
@@ -86,7 +86,7 @@ def _compile(path: str) -> jsonpath.JSONPath | jsonpath.CompoundJSONPath:
 @lru_cache(maxsize=4096)
 def is_plain(path: str) -> bool:
     """Whether a path is keys and indexes alone, so that it matches one value at the most."""
-    return bool(path) and _plain(path) is not None
+    return bool(path) and plain_keys(path) is not None
 
 
 @lru_cache(maxsize=4096)
@@ -99,7 +99,7 @@ def select(path: str) -> Callable[[Any], list[Any]]:
     Raises:
         ConfigError: The text is no JSONPath.
     """
-    keys = _plain(path)
+    keys = plain_keys(path)
     if keys is not None and path:
         follow = _follow(keys)
 
@@ -123,7 +123,7 @@ def first(path: str) -> Callable[[Any], Any]:
     Raises:
         ConfigError: The text is no JSONPath.
     """
-    keys = _plain(path)
+    keys = plain_keys(path)
     if keys is not None and path:
         return _follow(keys)
     compiled = _compile(path)

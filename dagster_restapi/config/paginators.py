@@ -115,6 +115,8 @@ class OffsetPaginator(_Paginator):
     """Rows to ask for in one page."""
     offset: int = Field(default=0, ge=0)
     """Offset of the first request."""
+    base_offset: int | None = Field(default=None, ge=0, le=1)
+    """Offset of the API's first row: 0, or 1 as in SCIM's `startIndex`. Default: an empty page tells."""
     offset_param: str | None = None
     """Query parameter of the offset. Default: `offset`."""
     offset_body_path: str | None = None
@@ -124,14 +126,16 @@ class OffsetPaginator(_Paginator):
     limit_body_path: str | None = None
     """Instead of `limit_param`: where the limit goes in the JSON body, names joined by dots."""
     total_path: str | None = "total"
-    """JSONPath of the number of rows in all pages. It ends the walk; where it is null or missing, an
-    empty page does."""
+    """JSONPath of the number of rows in all pages. Where it is given it ends the walk, else an empty page does, or a
+    `total` that agrees with the rows that came."""
     maximum_offset: int | None = Field(default=None, ge=0)
     """No request is made from this offset on."""
     stop_after_empty_page: bool = True
     """End at a page without rows."""
     has_more_path: str | None = None
     """JSONPath of a boolean: whether another page follows."""
+    stop_on_repeat: bool = False
+    """End where a page repeats the one before it, as an API does that gives its last page for every later one."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -154,14 +158,16 @@ class PageNumberPaginator(_Paginator):
     page_body_path: str | None = None
     """Instead of `page_param`: where the page number goes in the JSON body, names joined by dots."""
     total_path: str | None = "total"
-    """JSONPath of the number of pages. It ends the walk; where it is null or missing, an
-    empty page does."""
+    """JSONPath of the number of pages. Where it is given it ends the walk, else an empty page does, or a `total` that
+    agrees with the rows that came."""
     maximum_page: int | None = None
     """No request is made from this page number on."""
     stop_after_empty_page: bool = True
     """End at a page without rows."""
     has_more_path: str | None = None
     """JSONPath of a boolean: whether another page follows."""
+    stop_on_repeat: bool = False
+    """End where a page repeats the one before it, as an API does that gives its last page for every later one."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -292,7 +298,8 @@ def _from_dlt(paginator: Any) -> Any:
         if field != "type" and hasattr(paginator, renamed.get(field, field))
     }
     plain = {key: str(item) if key.endswith("_path") and item is not None else item for key, item in found.items()}
-    return {"type": name, **plain}
+    defaults = {key: known.default for key, known in _BUILT_IN[name].model_fields.items()}
+    return {"type": name, **{key: item for key, item in plain.items() if item != defaults[key]}}
 
 
 def _from_options(options: dict[str, Any]) -> Any:

@@ -17,12 +17,13 @@ from dagster_restapi.config.jsonpath import select
 from dagster_restapi.errors import ConfigError
 from dagster_restapi.secrets import Secret
 
-INCREMENTAL = ("start_value", "initial_value", "last_value", "end_value")
+INCREMENTAL = ("start_value", "initial_value", "last_value", "end_value", "lag", "cursor_path")
 PARTITION = ("key", "start", "end", "keys")
 KINDS = ("resources", "incremental", "partition", "env")
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _RESOURCE_FIELD = re.compile(r"([^.\[\s]+)\.?((?:(?<=\.)\S|\[).*)", re.DOTALL)
+_FORMATTED = re.compile(r"((?:[^\[\]'\"!:]|\[[^\]]*\]|'[^']*'|\"[^\"]*\")+)([!:].*)", re.DOTALL)
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -49,7 +50,7 @@ class Scope:
 
     Attributes:
         resources: Parent's name to the fields of one of its rows, by the JSONPath that the placeholder wrote.
-        incremental: start_value, initial_value, last_value, end_value; None where there is none.
+        incremental: The names of `INCREMENTAL`; None where there is no such value.
         partition: key, start, end, and keys: dimension to key.
     """
 
@@ -218,8 +219,9 @@ def parse(inner: str) -> Placeholder:
         ConfigError: It is none; the hint names the nearest right spelling.
     """
     kind, _, rest = inner.strip().partition(".")
+    formatted = _FORMATTED.fullmatch(inner) if kind in KINDS else None
     match kind:
-        case "resources" if parent := _RESOURCE_FIELD.fullmatch(rest):
+        case "resources" if (parent := _RESOURCE_FIELD.fullmatch(rest)) and not (formatted and _is_no_path(parent[2])):
             select(parent[2])  # a bad path is an error here, not in a step
             return Placeholder(kind, (parent[1], parent[2]))
         case "incremental" if rest in INCREMENTAL:
@@ -230,7 +232,21 @@ def parse(inner: str) -> Placeholder:
             return Placeholder(kind, ("keys", rest.removeprefix("keys.")))
         case "env" if _ENV_NAME.fullmatch(rest):
             return Placeholder(kind, (rest,))
+    if formatted:
+        raise ConfigError(
+            f"{{{inner}}}: values are not formatted as Python's str.format does ({formatted[2]})",
+            hint=f"Write {{{formatted[1]}}}. `convert` gives a cursor another form, a `map` in the parent's "
+            "processing_steps a field; a key that holds a colon stands in ['…'].",
+        )
     raise ConfigError(f"{{{inner}}} is no placeholder", hint=_hint(kind, rest))
+
+
+def _is_no_path(text: str) -> bool:
+    try:
+        select(text)
+    except ConfigError:
+        return True
+    return False
 
 
 def _hint(kind: str, rest: str) -> str:

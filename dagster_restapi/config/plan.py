@@ -28,6 +28,8 @@ _FIRST_VALUES = {  # placeholder -> the setting that gives it a value when there
     "initial_value": "initial_value",
     "last_value": "initial_value",
     "end_value": "end_value",
+    "lag": "lag",
+    "cursor_path": "cursor_path",
 }
 
 
@@ -159,7 +161,8 @@ def _incremental_values(item: Resolved) -> Iterator[Mistake]:
             )
             continue
         source = _FIRST_VALUES[use.placeholder.parts[0]]
-        if not use.alone and getattr(settings, source) is None and item.settings.partitions is None:
+        given = getattr(settings, source) is not None or (source != "lag" and item.settings.partitions is not None)
+        if not use.alone and not given:
             yield Mistake(
                 use.place,
                 f"{use.placeholder} stands within a text and has no value on the first run",

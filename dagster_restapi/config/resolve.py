@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -106,11 +107,13 @@ class _Places:
 def _single_entity(endpoint: EndpointConfig) -> bool:
     """dlt's rule: a placeholder in the last segment of the path names one thing, unless the user says otherwise.
 
-    The bounds of a time window and environment variables name no single thing.
+    The bounds of a time window and environment variables name no single thing. Of the names that `params` fill, only
+    those count whose letters OpenAPI allows, as in dlt: `{user id}` pages on.
     """
     assert endpoint.path is not None
     last = endpoint.path.split("?")[0].rstrip("/").rpartition("/")[2]
     names = [name for name in inner_names(last) if not name.startswith(("env.", "partition.start", "partition.end"))]
+    names = [name for name in names if name.startswith("resources.") or re.fullmatch(r"[A-Za-z0-9._-]+", name)]
     return bool(names) and endpoint.paginator is None and endpoint.data_selector is None
 
 

@@ -204,7 +204,7 @@ class ResourceSettings(Settings):
     """Whether a `replace` with an empty answer empties the table. Default: the table stays."""
     missing_data: Literal["fail", "empty"] | None = None
     """The endpoint's `missing_data`, where the endpoint itself does not say."""
-    on_short_total: Literal["warn", "fail"] | None = None
+    on_short_total: Literal["warn", "fail", "ignore"] | None = None
     """The endpoint's `on_short_total`, where the endpoint itself does not say."""
     partitions: PartitionsConfig | None = None
     """How the resource is cut into partitions: `{type: daily, start: "2024-01-01"}`, `{type: static, keys: [eu, us]}`,

@@ -120,7 +120,7 @@ class Range:
 
     @property
     def placeholders(self) -> dict[str, Any]:
-        """The values of `{incremental.…}`, after `convert`, or as `param_format` spells them.
+        """The values of `{incremental.…}`; those of the cursor after `convert`, or as `param_format` spells them.
 
         Raises:
             ExtractError: A value is no moment, and `param_format` is one of moments.
@@ -132,10 +132,13 @@ class Range:
             "end_value": self.end,
         }
         with _faults(self.where):
-            return {
+            values = {
                 name: value if value is None else self._for_request(value, up=(name == "end_value") == self._upwards)
                 for name, value in values.items()
             }
+        lag = self.settings.lag
+        plain = int(lag) if lag is not None and lag.is_integer() else lag  # 60 as it was written, not 60.0
+        return {**values, "lag": plain, "cursor_path": self.settings.cursor_path}
 
     @property
     def _upwards(self) -> bool:

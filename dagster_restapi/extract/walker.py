@@ -13,6 +13,7 @@ from dagster_restapi.errors import ExtractError
 from dagster_restapi.extract.incremental import Range
 from dagster_restapi.extract.parents import Frozen, ParentRow, freeze_rows, included, parent_rows
 from dagster_restapi.extract.steps import process, rows_of
+from dagster_restapi.http.origin import named_origin
 from dagster_restapi.http.session import Call, Session
 from dagster_restapi.http.walk import Walk
 from dagster_restapi.model import Parent, Plan, Slice
@@ -73,6 +74,7 @@ class Walker:
             json=render(endpoint.json_body, scope),
             data=render(endpoint.data, scope),
             auth=endpoint.auth,
+            named=named_origin(endpoint.path or ""),
         )
 
     def records(self, plan: Plan, slice_: Slice, *, max_pages: int | None = None) -> Iterator[dict[str, Any]]:

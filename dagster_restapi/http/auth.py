@@ -13,6 +13,7 @@ from requests.auth import HTTPDigestAuth
 from requests.models import PreparedRequest
 
 from dagster_restapi.config import auth as config
+from dagster_restapi.config.dlt_objects import what_auth_lacks
 from dagster_restapi.config.values import environment_names, reveal
 from dagster_restapi.errors import ConfigError
 from dagster_restapi.http.tokens import (
@@ -192,6 +193,8 @@ def credentials(
         return Given(auth.auth, source)
     if isinstance(auth, config.RegisteredAuth):
         made = config.registered_auth(auth.type)(**reveal(auth.arguments, "auth"))
+        if lacking := what_auth_lacks(made):
+            raise ConfigError(lacking, where="auth")
         return Given(made, source)
     return _fetched(auth, source, exchange, url, conceal_cookies, warn, stop)
 

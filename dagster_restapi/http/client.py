@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from dagster_restapi.config.actions import ErrorRule, ResponseAction
+from dagster_restapi.config.actions import AnyAction, ErrorRule, ResponseAction
 from dagster_restapi.config.auth import AuthConfig
 from dagster_restapi.config.client import ClientConfig, RetryConfig
 from dagster_restapi.config.jsonpath import select
 from dagster_restapi.config.paginators import parse_paginator
 from dagster_restapi.errors import ConfigError, RequestError
+from dagster_restapi.http.origin import named_origin
 from dagster_restapi.http.session import Answer, Call, Session
 from dagster_restapi.http.walk import Page, Walk
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from dagster_restapi.http.session import Meter
 
 _auth: TypeAdapter[Any] = TypeAdapter(AuthConfig | None)
-_actions: TypeAdapter[list[ResponseAction]] = TypeAdapter(list[ResponseAction])
+_actions: TypeAdapter[list[ResponseAction]] = TypeAdapter(list[AnyAction])
 _error_rules: TypeAdapter[list[ErrorRule]] = TypeAdapter(list[ErrorRule])
 _retry: TypeAdapter[RetryConfig | None] = TypeAdapter(RetryConfig | None)
 
@@ -144,7 +145,7 @@ class RestClient:
         response_actions: Sequence[Any] = (),
         error_rules: Sequence[Any] = (),
         missing_data: Literal["fail", "empty"] = "fail",
-        on_short_total: Literal["warn", "fail"] = "warn",
+        on_short_total: Literal["warn", "fail", "ignore"] = "warn",
         retry: Any = None,
         primary_key: str | Sequence[str] = (),
         max_pages: int | None = None,
@@ -201,7 +202,7 @@ class RestClient:
         response_actions: Sequence[Any] = (),
         error_rules: Sequence[Any] = (),
         missing_data: Literal["fail", "empty"] = "fail",
-        on_short_total: Literal["warn", "fail"] = "warn",
+        on_short_total: Literal["warn", "fail", "ignore"] = "warn",
         retry: Any = None,
         primary_key: str | Sequence[str] = (),
     ) -> Walk:
@@ -244,6 +245,7 @@ class RestClient:
             json=json,
             data=data,
             auth=_checked("auth", _auth.validate_python, auth),
+            named=named_origin(path),
         )
 
     def close(self) -> None:

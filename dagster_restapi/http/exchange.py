@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from requests.utils import parse_header_links
-
 from dagster_restapi.http.decode import decode
-from dagster_restapi.http.origin import safe_url
+from dagster_restapi.http.links import links_of
+from dagster_restapi.http.origin import Origin, safe_url
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,8 @@ class Call:
         json: JSON body; excludes `data`.
         data: Form fields, text or bytes.
         auth: An auth model in place of the client's; None: the client's.
+        named: The host of `url` where a person wrote it as a whole URL. It may be asked though it is not the API's own,
+            as long as the request holds no credential; and so may the links on its pages that lead to it.
     """
 
     method: str
@@ -34,6 +35,7 @@ class Call:
     json: Any = None
     data: Any = None
     auth: Any = None
+    named: Origin | None = None
 
     def __repr__(self) -> str:
         return f"Call({self.method} {safe_url(self.url)})"
@@ -48,6 +50,7 @@ class Answer:
         headers: Without regard to case.
         url: Where it came from in the end, without what `auth` put into it.
         body: Decompressed.
+        empty: A rule says that this answer is a page without rows.
     """
 
     status: int
@@ -55,6 +58,7 @@ class Answer:
     url: str
     body: bytes
     exact_decimals: bool = False
+    empty: bool = False
 
     @cached_property
     def _value(self) -> Any:
@@ -80,13 +84,9 @@ class Answer:
 
     @cached_property
     def links(self) -> dict[str, dict[str, str]]:
-        """The `Link` header (RFC 8288): relation → url, rel, …"""
-        header = self.headers.get("link")
-        found: dict[str, dict[str, str]] = {}
-        for link in parse_header_links(header) if header else []:
-            for relation in link.get("rel", "").split():
-                found.setdefault(relation, link)
-        return found
+        """The `Link` header (RFC 8288): relation in lower case → `{"url": …, "rel": …}`."""
+        targets = links_of(self.headers.get("link", ""))
+        return {relation: {"url": target, "rel": relation} for relation, target in targets.items()}
 
     @cached_property
     def safe_url(self) -> str:

@@ -157,8 +157,12 @@ def status_hint(status: int, credentials: str) -> str | None:
         return f"The API does not accept the credentials ({credentials}): check that they are right and not expired."
     if status == 403:
         return f"The credentials ({credentials}) do not allow this, or a firewall stands before the API."
+    if status == 202:
+        return "The answer is not ready: raise `retry: {total}`, or set an error rule with `action: accept` if it is."
+    if status < 200:
+        return "The API, or a proxy between, wants to speak another protocol: check base_url and path."
     if status < 400:
-        return "The API redirects without saying where: check base_url, path and auth."
+        return "The API answers with a redirect that leads nowhere: check base_url, path, auth and conditional headers."
     if status >= 500:
         return "The fault is on the API's side; try again later, or raise `retry: {attempts, total}`."
     return _HINTS.get(status)

@@ -48,6 +48,13 @@ def origin_of(url: str) -> Origin:
     return origin
 
 
+def named_origin(path: str) -> Origin | None:
+    """The origin of a path that is a whole URL, where no placeholder and no user info stands in it; else None."""
+    head = _NAMED.match(path)
+    return _origin_of(head[1]) if head else None
+
+
+_NAMED = re.compile(r"(https?://[^/?#{}@\\]+)(?:[/?#]|$)")
 _HEAD = re.compile(r"[^/?#]*//[^/?#]*")  # scheme and authority: all that an origin depends on
 
 

@@ -50,18 +50,29 @@ class End:
     Attributes:
         short: Why this may not be all there is, where the answer itself says that more follows.
         chosen: The configuration's own maximum was reached: what may follow is not wanted.
+        told: The answer, or the configuration, has said that nothing follows: links and flags elsewhere in it do not
+            count.
     """
 
     short: str | None = None
     chosen: bool = False
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """How much the API says there is, from where this walk began."""
+    """How much the API says there is, from where this walk began.
+
+    Attributes:
+        asked: The configuration says where it stands; else it was found under a usual name, and may be another number,
+            such as that of the rows on this page.
+        spare: How many more it may be, where it is not known from which number the API counts.
+    """
 
     value: int
     unit: Literal["rows", "pages", "either"]
+    asked: bool = True
+    spare: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +183,11 @@ class Paginator(ABC):
         repeated_page: Whether a page may have the same rows as the one before it.
         takes_links: Whether a state's `url` may be relative to the URL of the call.
         by_position: Whether a page is asked for by where it stands, so that rows which come and go before it shift it.
+        next_place: Where the configuration says that the answer names the next page, in words; None: nowhere, or where
+            an answer without a next page has nothing.
     """
 
+    next_place: str | None = None
     takes_links = False
     by_position = False
     stop_on_repeat = False
@@ -207,6 +221,10 @@ class Paginator(ABC):
         """How much there is in all, as this answer tells."""
         return None
 
+    def names_next(self, facts: PageFacts) -> bool:
+        """Whether the answer has anything at `next_place`, be it that there is none."""
+        return True
+
     def remark(self, state: State, facts: PageFacts) -> str | None:
         """What a person should know of this page; said once in a walk."""
         return None
@@ -227,9 +245,13 @@ def with_param(call: Call, name: str, value: Any) -> Call:
 
 
 def with_body(call: Call, path: str, value: Any) -> Call:
-    """The call with one value set in its JSON body, at names joined by dots (dlt's `*_body_path`)."""
+    """The call with one value set in its JSON body, at names joined by dots (dlt's `*_body_path`), or in its form."""
+    if isinstance(call.data, Mapping):
+        return replace(call, data={**call.data, path.removeprefix("$."): value})
     if call.data:
-        raise ConfigError(f"a paginator cannot put {path!r} into a form body", hint="Send `json` instead of `data`.")
+        raise ConfigError(
+            f"a paginator cannot put {path!r} into a text body", hint="Give `data` as a mapping, or `json`."
+        )
     body = copy.deepcopy(call.json) if call.json is not None else {}
     *outer, last = path.removeprefix("$.").split(".")
     at = body
@@ -301,7 +323,7 @@ class _Reference(Paginator):
         if config.stop_after_empty_page and facts.items == 0:
             return End(short="an empty page says that more follows" if more else None)
         if more is False:
-            return End()
+            return End(told=True)
         if following is None:
             if more:
                 raise PagingError(
@@ -361,6 +383,13 @@ class JsonLink(_Link):
     def source(self) -> str:  # type: ignore[override]
         return f"next_url_path {self.config.next_url_path!r}"
 
+    @property
+    def next_place(self) -> str:  # type: ignore[override]
+        return self.source
+
+    def names_next(self, facts: PageFacts) -> bool:
+        return facts.find(self.config.next_url_path) is not MISSING
+
     def following(self, facts: PageFacts) -> State | None:
         return self._resolved(facts.find(self.config.next_url_path), facts)
 
@@ -375,7 +404,7 @@ class HeaderLink(_Link):
         return f"Link header, rel={self.config.links_next_key!r}"
 
     def following(self, facts: PageFacts) -> State | None:
-        return self._resolved(facts.answer.links.get(self.config.links_next_key, {}).get("url"), facts)
+        return self._resolved(facts.answer.links.get(self.config.links_next_key.lower(), {}).get("url"), facts)
 
 
 class HeaderCursor(_Reference):
@@ -409,6 +438,13 @@ class BodyCursor(_Reference):
     def source(self) -> str:  # type: ignore[override]
         return f"cursor_path {self.config.cursor_path!r}"
 
+    @property
+    def next_place(self) -> str:  # type: ignore[override]
+        return self.source
+
+    def names_next(self, facts: PageFacts) -> bool:
+        return facts.find(self.config.cursor_path) is not MISSING
+
     def apply(self, call: Call, state: State) -> Call:
         if not state:
             return call
@@ -421,9 +457,10 @@ class BodyCursor(_Reference):
         cursor = facts.find(self.config.cursor_path)
         if not cursor and not (cursor == "" and self.config.empty_cursor == "send"):
             return None
-        if isinstance(cursor, dict):
+        if isinstance(cursor, dict | list) and not self.config.cursor_body_path:
             raise PagingError(
-                f"the cursor is an object [{self.source}]", hint="Point cursor_path at the value inside it."
+                f"the cursor is {'an object' if isinstance(cursor, dict) else 'a list'} [{self.source}]",
+                hint="Point cursor_path at the value inside it, or send it in the JSON body: `cursor_body_path`.",
             )
         return {"cursor": cursor}
 
@@ -434,8 +471,8 @@ class PageNumber(Paginator):
     by_position = True
 
     def __init__(self, config: settings.PageNumberPaginator) -> None:
-        self.config, self.repeated_page = config, config.repeated_page
-        self._counts_pages = config.total_path is not None and "total_path" in config.model_fields_set
+        self.config, self.repeated_page, self.stop_on_repeat = config, config.repeated_page, config.stop_on_repeat
+        self._counts_pages = _is_asked(config)
 
     def first(self, call: Call) -> State:
         config = self.config
@@ -455,12 +492,12 @@ class PageNumber(Paginator):
             if missed:
                 return End(short=f"page {page} is empty, though the answer tells of {total} pages")
             return End(short=f"page {page} is empty, but says that more follows" if more else None)
-        if total is not None and page + 1 >= base + total and (self._counts_pages or not more):
+        if self._counts_pages and total is not None and page + 1 >= base + total:
             return End(short=f"page {page} is the last of {total}, but says that more follows" if more else None)
         if config.maximum_page is not None and page + 1 >= config.maximum_page:
             return End(chosen=True)
         if more is False:
-            return End()
+            return End(told=True)
         _must_end(total, config.maximum_page, more, config.stop_after_empty_page)
         return {"page": page + 1, "base": base}
 
@@ -469,7 +506,7 @@ class PageNumber(Paginator):
         skipped = 0 if self.config.page is None else self.config.page - self.config.base_page
         if value is None or (skipped and not self._counts_pages):
             return None
-        return Total(value - skipped, "pages") if self._counts_pages else Total(value, "either")
+        return Total(value - skipped, "pages") if self._counts_pages else Total(value, "either", asked=False)
 
     def ahead(self, state: State, facts: PageFacts) -> Span | None:
         value, items = read_number(facts.find(self.config.total_path)), facts.items
@@ -495,7 +532,10 @@ class Offset(Paginator):
     by_position = True
 
     def __init__(self, config: settings.OffsetPaginator) -> None:
-        self.config, self.repeated_page = config, config.repeated_page
+        self.config, self.repeated_page, self.stop_on_repeat = config, config.repeated_page, config.stop_on_repeat
+        self._asked = _is_asked(config)
+        # Where nobody says from which number the API counts: as if from 1, so that the last row is asked for too.
+        self._base = min(config.offset, 1) if config.base_offset is None else config.base_offset
 
     def first(self, call: Call) -> State:
         return {"offset": self.config.offset}
@@ -513,30 +553,33 @@ class Offset(Paginator):
         total, more = read_number(facts.find(config.total_path)), _more(facts, config.has_more_path)
         following = offset + (facts.items or config.limit)
         if config.stop_after_empty_page and facts.items == 0:
-            if total is not None and offset < total:
+            if total is not None and offset < total + (config.base_offset or 0) and self._asked:
                 return End(short=f"the page at offset {offset} is empty, though the answer tells of {total} rows")
             return End(short=f"the page at offset {offset} is empty, but says that more follows" if more else None)
-        if total is not None and following >= total:
+        if self._asked and total is not None and following - self._base >= total:
             return End(short=f"all {total} rows have come, but the answer says that more follows" if more else None)
         if config.maximum_offset is not None and following >= config.maximum_offset:
             return End(chosen=True)
         if more is False:
-            return End()
+            return End(told=True)
         _must_end(total, config.maximum_offset, more, config.stop_after_empty_page)
         short = {"short": facts.items} if facts.items and facts.items < config.limit else {}
         return {"offset": following, **short}
 
     def total(self, state: State, facts: PageFacts) -> Total | None:
         value = read_number(facts.find(self.config.total_path))
-        return None if value is None else Total(value - self.config.offset, "rows")
+        if value is None:
+            return None
+        skipped, spare = self.config.offset - (self.config.base_offset or 0), int(self.config.base_offset is None)
+        return Total(max(value - skipped, 0), "rows", self._asked, spare if self.config.offset else 0)
 
     def ahead(self, state: State, facts: PageFacts) -> Span | None:
         total, step = read_number(facts.find(self.config.total_path)), facts.items
         if not total or not step:
             return None
-        maximum = self.config.maximum_offset
-        offsets = range(state["offset"], total if maximum is None else min(total, maximum), step)
-        return Span("offset", offsets, step, min(step, total - offsets[-1])) if len(offsets) > 1 else None
+        maximum, stop = self.config.maximum_offset, total + self._base
+        offsets = range(state["offset"], stop if maximum is None else min(stop, maximum), step)
+        return Span("offset", offsets, step, min(step, stop - offsets[-1])) if len(offsets) > 1 else None
 
     def remark(self, state: State, facts: PageFacts) -> str | None:
         limit, items = self.config.limit, facts.items
@@ -546,6 +589,12 @@ class Offset(Paginator):
         if short:
             return f"the API gave {short} rows where {limit} were asked for, though more follow: went on after those"
         return _no_total(facts, self.config.total_path)
+
+
+def _is_asked(config: settings.OffsetPaginator | settings.PageNumberPaginator) -> bool:
+    """Whether the total is to end the walk: its place was given, or an empty page is not to."""
+    given = "total_path" in config.model_fields_set or not config.stop_after_empty_page
+    return given and config.total_path is not None
 
 
 def _must_end(total: int | None, maximum: int | None, more: bool | None, stop_after_empty_page: bool) -> None:

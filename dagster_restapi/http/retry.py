@@ -18,6 +18,7 @@ from dagster_restapi.config.client import RetryConfig
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 _SECONDARY = (b"secondary rate limit", b"api rate limit exceeded", b"abuse detection")  # GitHub's texts, in lower case
 _SHOWN = 60  # characters of a header in a message
+_PATIENCE = 30.0  # seconds: the longest wait between two looks at what is not ready yet
 _A_MINUTE = 60.0  # what GitHub asks for where it names no time
 _IETF_RESET = re.compile(r"(?:^|[;,\s])(?:t|reset)\s*=\s*(\d+)", re.IGNORECASE)
 _IETF_LEFT = re.compile(r"(?:^|[;,\s])(?:r|remaining)\s*=\s*(\d+)", re.IGNORECASE)
@@ -37,10 +38,10 @@ def told_wait(status: int, headers: Mapping[str, str], body: bytes) -> tuple[flo
     `RateLimit` fields of the IETF draft, and GitHub's limits, which come as 403. Times of day are measured against the
     answer's own `Date`, so that a wrong clock on either side does no harm.
     """
-    if status < 400:
+    if status < 400 and status != 202:
         return None
     after = headers.get("retry-after")
-    if after is not None and (is_transient(status) or status == 403):
+    if after is not None and (is_transient(status) or status in (202, 403)):
         wait = _seconds(after, headers)
         if wait is not None and wait > 0:
             return wait, f"status {status}, Retry-After: {after[:_SHOWN]}"
@@ -145,6 +146,10 @@ class Attempts:
         delay = min(self.policy.backoff * 2.0 ** (self.failed - 1), self.policy.max_delay)
         delay = min(delay * (1 + self.policy.jitter * random.random()), self.policy.max_delay)
         return delay if self.seconds + delay <= self.policy.total else None
+
+    def patience(self) -> float:
+        """The seconds to wait for an answer that is not ready, where the server names none."""
+        return min(self.policy.backoff * 2.0**self.told, self.policy.max_delay, _PATIENCE)
 
     def obey(self, wait: float) -> bool:
         """Whether to wait as long as the server asks: not beyond `total`, and not for ever in small portions."""

@@ -39,11 +39,19 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The records of one page, and how many elements the API counts on it (None: that cannot be told)."""
+    """The records of one page.
+
+    Attributes:
+        records: As the API sent them, without nulls.
+        items: How many elements the API counts, nulls included; None where that cannot be told.
+        choice: Where the data stands, for the pages after this one.
+        nulls: How many elements were left out because they are null.
+    """
 
     records: list[Any]
     items: int | None
     choice: Choice | None
+    nulls: int = 0
 
 
 def as_object(record: Any) -> Any:
@@ -57,7 +65,7 @@ def select(
     """The records in a decoded body.
 
     Args:
-        body: The body; MISSING where the answer has none (204), which is an empty page.
+        body: The body; MISSING where the answer says that there is none, which is an empty page.
         choice: Of the page before, or the configured path; None: find the data.
         missing_data: What an answer without the data path is: an error, or an empty page.
         where: Names the page in errors.
@@ -76,38 +84,77 @@ def select(
         return _nothing(body, choice, missing_data, where)
     if matches == [None] and not choice.detected:
         _refuse_failure(body, where)
-    records, listed = _flat(matches)
-    if choice.path == "$" and choice.listed and not listed and records:
+    found, listed = _flat(matches, choice, where)
+    if choice.listed and not listed and found:
         raise ResponseError(
-            f"the answer is {_kind(records[0])}, but was a list of records on earlier pages",
+            f"the answer has {_kind(found[0])} at {choice.path!r}, where earlier pages had a list of records",
             where=where,
             hint="If that is how the API tells of an error, name it in error_rules; nothing of this page was taken.",
         )
+    records = _without_nulls(found) if listed and None in found else found
     was = choice.listed if not listed else True
-    return Selection(records, _items(body, choice.path, records), Choice(choice.path, choice.detected, was))
+    items = _items(body, choice.path, found)
+    return Selection(records, items, Choice(choice.path, choice.detected, was), len(found) - len(records))
 
 
-def _flat(matches: list[Any]) -> tuple[list[Any], bool]:
-    """The records in what a path matched, and whether they stood in a list. Null is no record where data should be."""
-    if len(matches) == 1:
-        data = matches[0]
-        if data is None:
-            return [], False
-        return (data, True) if isinstance(data, list) else ([data], False)
-    records: list[Any] = []
-    for match in matches:
-        if isinstance(match, list):
-            records.extend(match)
-        elif match is not None:
-            records.append(match)
-    return records, True
+def _flat(matches: list[Any], choice: Choice, where: str) -> tuple[list[Any], bool]:
+    """The elements in what a path matched, and whether they stood in a list. Null is no record where data should be."""
+    if len(matches) > 1:
+        return [item for match in matches for item in (match if isinstance(match, list) else [match])], True
+    data = matches[0]
+    if data is None:
+        return [], False
+    if _reaches_beyond(choice.path):  # one of several that there might have been
+        return data if isinstance(data, list) else [data], True
+    listed = data if isinstance(data, list) else _listed(data, choice, where)
+    return ([data], False) if listed is None else (listed, True)
+
+
+def _without_nulls(elements: list[Any]) -> list[Any]:
+    """A null among objects or lists is none of them; among texts and numbers it is a value."""
+    kept = [element for element in elements if element is not None]
+    return elements if kept and not any(isinstance(element, dict | list) for element in kept) else kept
+
+
+# ---- lists under another name ----------------------------------------------------------------------------------------
+def as_list(data: Any) -> list[Any] | None:
+    """The elements of a list that PHP wrote as an object: `{}` for an empty one, `{"0": …, "2": …}` for one with gaps.
+
+    None: it is no such thing.
+    """
+    if isinstance(data, list):
+        return data
+    if not isinstance(data, dict) or not all(key.isascii() and key.isdigit() for key in data):
+        return None
+    if not all(isinstance(element, dict) for element in data.values()):
+        return None  # {"2023": 5, "2024": 6} is a record
+    return [data[key] for key in sorted(data, key=int)]
+
+
+def _listed(data: Any, choice: Choice, where: str) -> list[Any] | None:
+    """The elements of an object that stands where a list should; None: it is a record.
+
+    Raises:
+        ResponseError: It may be a list with gaps or objects by their ids, and no page before has told.
+    """
+    elements = as_list(data)
+    if elements is None or (not elements and choice.path == "$"):
+        return None
+    if elements and not choice.listed and "0" not in data:
+        raise ResponseError(
+            f"at {choice.path!r} stand objects under numbers ({', '.join(list(data)[:5])}): a list with gaps, or a map",
+            where=where,
+            hint=f"If each of them is a row, say so with data_selector: {choice.path + '.*'!r}.",
+        )
+    return elements
 
 
 def _nothing(body: Any, choice: Choice, missing_data: str, where: str) -> Selection:
     """A path that matches nothing: with an empty list on its way an empty page, else another kind of answer."""
     at = _beginning(choice.path)(body)
-    if isinstance(at, list) or (at is None and _reaches_beyond(choice.path)):
-        return Selection([], len(at or []), choice)
+    listed = as_list(at)
+    if listed is not None or (at is None and _reaches_beyond(choice.path)):
+        return Selection([], len(listed or ()), choice)
     if missing_data == "empty":
         return Selection([], 0, choice)
     keys = f"it has {', '.join(map(repr, list(body)[:8]))}" if isinstance(body, dict) else f"it is {_kind(body)}"
@@ -121,10 +168,12 @@ def _nothing(body: Any, choice: Choice, missing_data: str, where: str) -> Select
 
 def _items(body: Any, path: str, records: list[Any]) -> int | None:
     """How many elements the API counts: the length of the first list on the path, whatever is picked from them."""
-    at = _beginning(path)(body)
-    if isinstance(at, list):
-        return len(at)
-    return len(records) if not _reaches_beyond(path) or not records else None
+    if not _reaches_beyond(path):
+        return len(records)
+    listed = as_list(_beginning(path)(body))
+    if listed is not None:
+        return len(listed)
+    return None if records else 0
 
 
 @lru_cache(maxsize=1024)
@@ -132,16 +181,22 @@ def _beginning(path: str) -> Callable[[Any], Any]:
     """Follows the plain keys that a path begins with."""
     if not _reaches_beyond(path):
         return jsonpath.first(path)
-    compiled = jsonpath_library.compile(path)
-    keys: list[str] = []
-    for segment in getattr(compiled, "segments", ()):  # a path of several, joined by |, has none
+    return jsonpath.first("$" + "".join(f"[{json.dumps(step)}]" for step in first_keys(path)))
+
+
+@lru_cache(maxsize=1024)
+def first_keys(path: str) -> tuple[str | int, ...]:
+    """The plain keys and indexes that a path begins with."""
+    if (whole := jsonpath.plain_keys(path)) is not None:
+        return whole
+    keys: list[str | int] = []
+    for segment in getattr(_compiled(path), "segments", ()):  # a path of several, joined by |, has none
         chosen = segment.selectors
         plain = type(segment).__name__ == "JSONPathChildSegment" and len(chosen) == 1
         if not plain or not isinstance(chosen[0], NameSelector | IndexSelector):
             break
-        step = chosen[0].name if isinstance(chosen[0], NameSelector) else chosen[0].index
-        keys.append(f"[{json.dumps(step)}]" if isinstance(step, str) else f"[{step}]")
-    return jsonpath.first("$" + "".join(keys))
+        keys.append(chosen[0].name if isinstance(chosen[0], NameSelector) else chosen[0].index)
+    return tuple(keys)
 
 
 @lru_cache(maxsize=1024)
@@ -149,6 +204,13 @@ def _reaches_beyond(path: str) -> bool:
     """Whether the path may match more than one place."""
     compiled = _compiled(path)
     return compiled is None or not compiled.singular_query()
+
+
+def keys_of(choice: Choice | None) -> tuple[str | int, ...] | None:
+    """The keys that lead to the records; None where the whole body is one record, or is not known."""
+    if choice is None or (choice.path == "$" and not choice.listed):
+        return None
+    return first_keys(choice.path)
 
 
 def _compiled(path: str) -> jsonpath_library.JSONPath | None:
@@ -214,8 +276,8 @@ _PAGING_KEYS = (
 
 
 def _null_page(body: dict[str, Any]) -> tuple[str, ...] | None:
-    """The key of an empty page whose list was written as null, as Go's encoder does."""
-    nulls = [key for key, value in body.items() if key in RECORD_KEYS and value is None]
+    """The key of a list that was written as null, as Go's encoder does with an empty one, or as an object by PHP."""
+    nulls = [key for key, value in body.items() if key in RECORD_KEYS and (value is None or as_list(value) is not None)]
     others = [key.lower() for key in body if key not in nulls]
     if len(nulls) == 1 and others and all(key.startswith(_PAGING_KEYS) for key in others):
         return (nulls[0],)

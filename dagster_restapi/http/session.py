@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from dagster_restapi.config.actions import Rule
+from dagster_restapi.config.auth import NoAuth
 from dagster_restapi.config.client import ClientConfig, RetryConfig
+from dagster_restapi.config.dlt_objects import means_ignore
 from dagster_restapi.errors import Cancelled, RequestError, ResponseError
 from dagster_restapi.http.auth import Credentials, Fixed, credentials, given_by_session
 from dagster_restapi.http.exchange import Answer, Call
@@ -22,7 +24,7 @@ from dagster_restapi.http.retry import Attempts, is_transient, told_wait
 from dagster_restapi.http.rules import AnyRule, as_rules, holds, message_of
 from dagster_restapi.http.tokens import TokenRequest
 from dagster_restapi.http.transport import Sockets
-from dagster_restapi.http.wire import REDIRECTS, Hop, Reply, Wire, answer_of
+from dagster_restapi.http.wire import Hop, Reply, Wire, answer_of
 from dagster_restapi.secrets import guard_logger, redact
 
 __all__ = ["Answer", "Call", "Meter", "Session"]
@@ -30,6 +32,7 @@ __all__ = ["Answer", "Call", "Meter", "Session"]
 log = logging.getLogger("dagster_restapi.http")
 
 _LONG = 5.0  # seconds: a longer wait is told to the run's log
+_NOT_READY = 202  # RFC 9110, 15.3.3: accepted, and not yet carried out
 _KINDS = 64  # of credentials that are kept ready: a client may be called with an auth of its own each time
 _NOBODY = Fixed(lambda request: None, "those that auth asks for a token with")
 
@@ -89,7 +92,13 @@ class Session:
         return without_secrets(without_userinfo(url)[0], names)
 
     def send(
-        self, call: Call, *, rules: Sequence[AnyRule] = (), retry: RetryConfig | None = None, where: str = ""
+        self,
+        call: Call,
+        *,
+        rules: Sequence[AnyRule] = (),
+        retry: RetryConfig | None = None,
+        where: str = "",
+        fault_in: Callable[[Answer], Fault | None] = lambda answer: None,
     ) -> Answer | None:
         """Sends a request until it is answered.
 
@@ -98,6 +107,7 @@ class Session:
             rules: The endpoint's `response_actions` and `error_rules`; they are looked at in order, then the client's.
             retry: The endpoint's retry settings: those that are given there go over the client's.
             where: Resource and page, for errors.
+            fault_in: Why a successful answer is none that can be used; then it is tried again like any other.
 
         Returns:
             The answer, or None where a rule says to ignore it.
@@ -108,9 +118,12 @@ class Session:
             Cancelled: `stop` was set.
         """
         url, _ = without_userinfo(call.url)
-        self._wire.trust.check(url, where)
-        hop = Hop(call.method.upper(), url, call.params or None, call.headers, call.json, call.data)
-        return self._sent(hop, self._for(call.auth), (*as_rules(rules), *self._rules), self._policy(retry), where)
+        trusted = not self._asks_stranger(call, url, where)
+        if trusted:
+            self._wire.trust.check(url, where)
+        hop = Hop(call.method.upper(), url, call.params or None, call.headers, call.json, call.data, trusted=trusted)
+        every = (*as_rules(rules), *self._rules)
+        return self._sent(hop, self._for(call.auth), every, self._policy(retry), where, fault_in)
 
     def close(self) -> None:
         """Closes the connections, unless they belong to a session of the user's."""
@@ -128,6 +141,19 @@ class Session:
 
     def __repr__(self) -> str:
         return f"Session({safe_url(self._wire.base_url)})"
+
+    def _asks_stranger(self, call: Call, url: str, where: str) -> bool:
+        """Whether a request goes to another host that the endpoint itself names, and has nothing to hide from it.
+
+        Raises:
+            RequestError: It would go from https to http.
+        """
+        wire, origin = self._wire, origin_of(url)
+        auth = self.config.auth if call.auth is None else call.auth
+        if origin != call.named or wire.trust.trusts(origin) or wire.basic is not None or wire.holds_credentials(call):
+            return False
+        wire.trust.check_scheme(origin, url, where)
+        return auth is None or isinstance(auth, NoAuth)
 
     # ---- settings ----------------------------------------------------------------------------------------------
     def _for(self, auth: Any) -> Credentials:
@@ -166,7 +192,13 @@ class Session:
 
     # ---- the life of a request ---------------------------------------------------------------------------------
     def _sent(
-        self, hop: Hop, auth: Credentials, rules: tuple[Rule, ...], policy: RetryConfig, where: str
+        self,
+        hop: Hop,
+        auth: Credentials,
+        rules: tuple[Rule, ...],
+        policy: RetryConfig,
+        where: str,
+        fault_in: Callable[[Answer], Fault | None] = lambda answer: None,
     ) -> Answer | None:
         attempts = Attempts(policy, hop.method)
         renewed = False
@@ -181,8 +213,13 @@ class Session:
                 continue
             rule, reply = _matching(rules, reply)
             answer = reply.answer
-            if rule is None and answer.status < 400 and answer.status not in REDIRECTS:  # those lead nowhere
-                return answer
+            taken = _taken(answer, rule)
+            if taken is not None:
+                unfit = fault_in(taken)
+                if unfit is None:
+                    return taken
+                self._again(unfit, answer, attempts, hop, where)
+                continue
             refused = answer.status == 401 if rule is None else rule.action == "refresh"
             if refused and not renewed and auth.renew(reply.ticket):
                 renewed = True
@@ -215,11 +252,18 @@ class Session:
     def _gives_up(self, answer: Answer | None, what: str, attempts: Attempts, hop: Hop, where: str) -> str | None:
         """Waits as long as the server asks, or as our own backoff says; or says why there is no further try."""
         told = told_wait(answer.status, answer.headers, answer.body) if answer else None
+        pending = answer is not None and answer.status == _NOT_READY
+        if told is None and pending:
+            told = attempts.patience(), "status 202"
         if told is not None:
             wait, reason = told
             if not attempts.obey(wait):
                 return f"the API asks to wait {wait:.0f} s ({reason}), longer than `retry: {{total}}` allows"
-            self._hold(wait, reason, hop, where)
+            if pending:  # of this answer alone: nobody else has to wait
+                self._tell_wait(wait, reason, hop, where)
+                self._wait(wait)
+            else:
+                self._hold(wait, reason, hop, where)
         else:
             delay = attempts.backoff()
             if delay is None:
@@ -247,12 +291,16 @@ class Session:
 
     def _hold(self, wait: float, reason: str, hop: Hop, where: str) -> None:
         """Stops all threads of the session, and with a shared rate limit all processes, as long as the server asks."""
-        if (hop.bare or self._pause.hold(wait)) and wait > _LONG:
-            self._tell(f"{hop.place(where)}: waiting {wait:.0f} s because the API asks for it ({reason})")
+        if hop.bare or self._pause.hold(wait):
+            self._tell_wait(wait, reason, hop, where)
         if hop.bare:  # the limit of whoever issues tokens
             self._wait(wait)
         elif self._ring is not None:
             self._ring.hold(time.time() + wait)
+
+    def _tell_wait(self, wait: float, reason: str, hop: Hop, where: str) -> None:
+        if wait > _LONG:
+            self._tell(f"{hop.place(where)}: waiting {wait:.0f} s because the API asks for it ({reason})")
 
     def _tell(self, text: str) -> None:
         log.warning("%s", redact(text))
@@ -285,6 +333,15 @@ class Session:
         return answer
 
 
+def _taken(answer: Answer, rule: Rule | None) -> Answer | None:
+    """The answer, where its status or a rule says that it is one; None: it is a fault, or is to be ignored."""
+    if rule is None:
+        return answer if 200 <= answer.status < 300 and answer.status != _NOT_READY else None
+    if rule.action == "empty":
+        return replace(answer, empty=True)
+    return answer if rule.action == "accept" else None
+
+
 def _matching(rules: tuple[Rule, ...], reply: Reply) -> tuple[Rule | None, Reply]:
     """The first rule that holds and decides; functions on the way may replace the answer."""
     for rule in rules:
@@ -293,8 +350,13 @@ def _matching(rules: tuple[Rule, ...], reply: Reply) -> tuple[Rule | None, Reply
         if not rule.calls:
             return rule, reply
         response = reply.response
-        for call in rule.calls:
-            response = call(response) or response
+        try:
+            for call in rule.calls:
+                response = call(response) or response
+        except Exception as signal:
+            if not means_ignore(signal):
+                raise
+            return replace(rule, action="ignore"), reply
         reply = Reply(answer_of(response, reply.answer.url, reply.answer.exact_decimals), response, reply.ticket)
     return None, reply
 
@@ -305,7 +367,7 @@ def _fault_of(answer: Answer, rule: Rule | None, source: str) -> Fault:
     limited = told_wait(answer.status, answer.headers, answer.body) is not None
     acted = answer.status != 429 and not limited
     if rule is None:
-        transient = limited or is_transient(answer.status)
+        transient = limited or is_transient(answer.status) or answer.status == _NOT_READY
         return Fault(words, status_hint(answer.status, source), transient=transient, acted=acted)
     own = message_of(rule, answer)
     said = f": “{redact(own)[:300]}”" if own else ""

@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -85,6 +86,13 @@ class PlainSession(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         return None
+
+
+def without_retries(send: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
+    """A session's `send` as it was before tenacity wrapped it, as dlt's `Client` does: our own retries come on top."""
+    while hasattr(send, "retry") and hasattr(send, "__wrapped__"):
+        send = send.__wrapped__
+    return send
 
 
 def read_body(response: requests.Response, limit: int, deadline: float) -> tuple[bytes, int] | Fault:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
 from dagster_restapi.config import paginators as settings
 from dagster_restapi.config.jsonpath import MISSING
-from dagster_restapi.errors import PagingError, ResponseError
+from dagster_restapi.errors import PagingError, RequestError, ResponseError, RestApiError
 from dagster_restapi.http.circles import Trail, fingerprint, fingerprint_of_page
-from dagster_restapi.http.detect import detect_paginator, detect_total
+from dagster_restapi.http.detect import detect_paginator, detect_total, read_total
+from dagster_restapi.http.faults import Fault
 from dagster_restapi.http.origin import relative
-from dagster_restapi.http.paginators import Ahead, End, PageFacts, Paginator, State, Total, build, read_number
-from dagster_restapi.http.select import Choice, Selection, select
+from dagster_restapi.http.paginators import Ahead, End, PageFacts, Paginator, State, Total, build
+from dagster_restapi.http.select import Choice, Selection, keys_of, select
+from dagster_restapi.http.signs import signs
 
 if TYPE_CHECKING:
     from dagster_restapi.config.client import RetryConfig
@@ -47,7 +51,8 @@ class Page:
         total: Number of rows in all pages, as the API tells it.
         total_pages: Number of pages, as the API tells it.
         bytes: Size of the body.
-        complete: False where an `ignore` rule cut the walk short.
+        complete: False where an `ignore` rule cut the walk short, or where it ended though the answer says that more
+            follows.
         warnings: What a person should know.
         url: Where the page came from, secrets masked.
         content: Fingerprint of the records, where two pages in a row may not be the same.
@@ -87,8 +92,10 @@ class _Position(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     number: int = 1  # of the page to fetch
     at: dict[str, Any] | None = None  # the paginator's own state; None: ask it for the first
     paginator: dict[str, Any] | None = None  # as detected; None: as configured
+    guess: str | None = None  # the place in the first answer that suggested the paginator
+    sure: bool = True  # that place has a usual name
     choice: Choice | None = None
-    total_path: str | None = None  # as detected
+    total_path: str | None = None  # as detected: a JSONPath or a header
     told: Total | None = None  # the newest total
     told_first: int | None = None
     rows: int | None = 0  # elements so far; None: a page could not be counted
@@ -97,6 +104,7 @@ class _Position(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     tokens: Trail = Trail()
     contents: Trail = Trail()
     empty: int = 0  # empty pages in a row
+    seen: bool = False  # the configured place of the next page was in an answer
     said: bool = False  # the paginator's remark
 
 
@@ -118,8 +126,8 @@ class Walk:
         data_selector: JSONPath of the records; None: found on the first page.
         rules: Response actions and error rules, for `Session.send`.
         missing_data: What an answer without the data path is: an error (default), or an empty page.
-        on_short_total: What it means that another number of rows came than the API told: a warning (default), or an
-            error.
+        on_short_total: What it means that an answer tells of more than came, by a total, a flag or a link: a warning on
+            a page that is not complete (default), an error, or nothing.
         retry: Overrides the client's retry settings.
         key: Fields that tell records apart (the resource's primary key): pages with the same keys are the same page,
             though a time stamp or a signed link in them may differ.
@@ -135,7 +143,7 @@ class Walk:
         data_selector: str | None = None,
         rules: Sequence[AnyRule] = (),
         missing_data: Literal["fail", "empty"] | None = None,
-        on_short_total: Literal["warn", "fail"] | None = None,
+        on_short_total: Literal["warn", "fail", "ignore"] | None = None,
         retry: RetryConfig | None = None,
         key: Sequence[str] = (),
         where: str = "",
@@ -146,7 +154,7 @@ class Walk:
         self._repeated_page = paginator.repeated_page if isinstance(paginator, settings.AutoPaginator) else "fail"
         self._selector = data_selector
         self._missing_data: Literal["fail", "empty"] = missing_data or "fail"
-        self._on_short_total: Literal["warn", "fail"] = on_short_total or "warn"
+        self._on_short_total: Literal["warn", "fail", "ignore"] = on_short_total or "warn"
         self._where, self._nearby, self._lock = where, dict[int, str](), threading.Lock()
 
     def pages(self, state: State | None = None, max_pages: int | None = None) -> Iterator[Page]:
@@ -195,21 +203,71 @@ class Walk:
         if at is None:
             at = paginator.first(self._call) if paginator else {}
         request = paginator.apply(self._call, at) if paginator else self._call
-        answer = self._session.send(request, rules=self._rules, retry=self._retry, where=where)
+        try:
+            facts, selection = self._asked(request, position, where)
+        except RestApiError as error:
+            if position.guess is None or position.pages != 1:
+                raise
+            fault: RestApiError = error
+        else:
+            return self._arrived(position, paginator, at, facts, selection, memory, where)
+        return self._taken_back(fault, position)
+
+    def _asked(self, request: Call, position: _Position, where: str) -> tuple[PageFacts | None, Selection]:
+        """The answer to a request, and the records in it; no answer where a rule says to ignore it."""
+        answer = self._session.send(
+            request, rules=self._rules, retry=self._retry, where=where, fault_in=partial(self._not_whole, position)
+        )
         if answer is None:
-            return _ignored(position)
+            return None, Selection([], 0, position.choice)
         where = f"{where}, {answer.safe_url}"
-        body = _body(answer, where)
+        body = MISSING if answer.empty or not _has_body(answer) else answer.json()
         choice = position.choice or (Choice(self._selector) if self._selector else None)
         selection = select(body, choice, missing_data=self._missing_data, where=where)
-        facts = PageFacts(answer, body, selection.items)
+        return PageFacts(answer, body, selection.items), selection
+
+    def _not_whole(self, position: _Position, answer: Answer) -> Fault | None:
+        """Why an answer says neither what rows there are nor that there are none: it is asked for once more."""
+        if answer.empty:
+            return None
+        if _has_body(answer):
+            try:
+                answer.json()
+            except ResponseError as error:
+                markup = answer.body.lstrip()[:1] == b"<"
+                return Fault(error.what, error.hint, transient=not markup, broken=True)
+            return None
+        said = answer.status in (204, 205) and position.number == 1
+        if said or self._missing_data == "empty":
+            return None
+        return Fault(
+            f"status {answer.status} came without a body: it does not say that there are no rows",
+            "If that is how the API says it, set `missing_data: empty`, or an error rule with `action: empty`.",
+            broken=True,
+        )
+
+    def _arrived(
+        self,
+        position: _Position,
+        paginator: Paginator | None,
+        at: State,
+        facts: PageFacts | None,
+        selection: Selection,
+        memory: _Memory | None,
+        where: str,
+    ) -> Page:
+        if facts is None:
+            return _ignored(position)
+        where = f"{where}, {facts.answer.safe_url}"
         if paginator is None:
-            found, at = detect_paginator(facts, self._call)
+            guess = detect_paginator(facts, self._call, selection.choice)
+            at = guess.state
             allowed = {"repeated_page": "allow"} if self._repeated_page == "allow" else {}
-            config = settings.parse_paginator({**found, **allowed})
+            config = settings.parse_paginator({**guess.paginator, **allowed})
             paginator = build(config)
             assert paginator is not None
-            position = msgspec.structs.replace(position, paginator=config.model_dump(exclude_unset=True))
+            found = config.model_dump(exclude_unset=True)
+            position = msgspec.structs.replace(position, paginator=found, guess=guess.place, sure=guess.sure)
         try:
             arrived = _Arrived(
                 position, paginator, at, facts, selection, self._on_short_total, self._kept_url, self._key
@@ -217,7 +275,19 @@ class Walk:
             return arrived.page(memory)
         except PagingError as error:
             fault = error
-        raise PagingError(fault.what, where=fault.where or where, hint=fault.hint)
+        placed = PagingError(fault.what, where=fault.where or where, hint=fault.hint)
+        raise placed.advised(_named(position)) if position.pages <= 1 else placed
+
+    def _taken_back(self, fault: RestApiError, position: _Position) -> Page:
+        """The page that a guess asked for cannot be had: where the guess was a wild one, it is taken back.
+
+        Raises:
+            RestApiError: The fault, with the guess named.
+        """
+        status = fault.status if isinstance(fault, RequestError) else None
+        if not position.sure and (isinstance(fault, PagingError) or (status is not None and 400 <= status < 429)):
+            return Page([], position.number, elements=0, warnings=(_wrong_guess(position),))
+        raise fault.advised(_named(position))
 
     def _kept_url(self, url: str, paginator: Paginator) -> str:
         """A link as a state may hold it: without secrets in its query, and without those in the path that we asked."""
@@ -234,7 +304,7 @@ class _Arrived:
     at: State
     facts: PageFacts
     selection: Selection
-    on_short_total: Literal["warn", "fail"]
+    on_short_total: Literal["warn", "fail", "ignore"]
     kept_url: Callable[[str, Paginator], str]
     key: tuple[str, ...]
 
@@ -250,17 +320,22 @@ class _Arrived:
         position, items = self.position, self.selection.items
         records, at, warnings = self.selection.records, self.at, list[str]()
         content = self.content
+        if self.selection.nulls:
+            warnings.append("nulls in the list of rows were left out")
         if content is not None and content == position.last:
             corrected = self.paginator.same_again(at)
             if self.paginator.stop_on_repeat:
-                return self._page([], End(), position, warnings)
+                return self._page([], End(told=True), position, warnings)
+            if corrected is None and position.guess and position.pages == 1:
+                short = f"{_wrong_guess(position)}, and more may follow" if position.sure else None
+                return self._page([], End(short, told=True), position, [] if short else [_wrong_guess(position)])
             if corrected is None:
                 raise PagingError(SAME_ROWS, hint=SAME_PAGE)
             warnings.append("pages 0 and 1 are the same page, taken once: this API counts from 1 (set base_page: 1)")
             at, records, items = corrected, [], 0
         remark = None if position.said else self.paginator.remark(at, self.facts)
         total_path = position.total_path
-        if position.number == 1 and self.selection.choice is not None and self.selection.choice.listed:
+        if position.number == 1 and self._data is not None:
             total_path = detect_total(self.facts)
         told = self._total(at, total_path) or position.told
         after = msgspec.structs.replace(
@@ -274,19 +349,35 @@ class _Arrived:
             pages=position.pages + (at is self.at),
             last=content,
             empty=position.empty + 1 if self.selection.items == 0 else 0,
+            seen=position.seen or self.paginator.names_next(self.facts),
             said=position.said or remark is not None,
         )
         warnings += [remark] if remark else []
         end = self.paginator.advance(at, self.facts) or End()
-        if not isinstance(end, End):
+        if not isinstance(end, End) and not self._all_came(after):
             return self._go_on(records, at, end, after, memory, warnings)
-        return self._page(records, end, after, warnings)
+        return self._page(records, end if isinstance(end, End) else End(), after, warnings)
+
+    @property
+    def _data(self) -> tuple[str | int, ...] | None:
+        """The keys of the records in the body; None where the whole body is one."""
+        return keys_of(self.selection.choice)
+
+    def _all_came(self, after: _Position) -> bool:
+        """Whether a counter may end at a total that nobody has vouched for: it may be that of the rows on this page.
+
+        It cannot be where it is the number of the rows on several pages, or of one that is not full.
+        """
+        told = after.told
+        if told is None or told.asked or not self.paginator.by_position or after.rows != told.value:
+            return False
+        return after.pages > 1 or not _may_be_full(self.selection.items, self.facts.answer.url)
 
     def _total(self, at: State, total_path: str | None) -> Total | None:
         told = self.paginator.total(at, self.facts)
         if told is None and total_path is not None:
-            value = read_number(self.facts.find(total_path))
-            told = None if value is None else Total(value, "either")
+            value = read_total(self.facts, total_path)
+            told = None if value is None else Total(value, "either", asked=False)
         return told
 
     def _go_on(
@@ -328,7 +419,7 @@ class _Arrived:
         told, itself = after.told, token == self.paginator.token(at)
         all_came = told is not None and told.unit != "pages" and after.rows is not None and after.rows >= told.value
         if self.selection.items == 0 or (itself and (all_came or self.paginator.stop_on_repeat)):
-            return End()
+            return End(told=True)
         raise PagingError(
             "the answer names a next page that was fetched already, though this one has rows",
             hint="The API pages in circles. If it ends by naming the last page again, set `stop_on_repeat: true`.",
@@ -336,14 +427,15 @@ class _Arrived:
 
     def _page(self, records: list[Any], step: _Position | End, after: _Position, warnings: list[str]) -> Page:
         """The finished page. At the end, what came is compared with what was told."""
-        told, following, ahead = after.told, None, None
-        if isinstance(step, End):
-            short = None if step.chosen else step.short or self._mismatch(after)
-            if short and self.on_short_total == "fail":
-                raise PagingError(short, hint="The load is refused because of `on_short_total: fail`.")
-            warnings += [short] if short else []
-        else:
+        told, following, ahead, complete = after.told, None, None, True
+        if not isinstance(step, End):
             following, ahead = _write(step), self._ahead(step)
+        elif not step.chosen and self.on_short_total != "ignore":
+            short, odd = step.short or self._short(step, after), self._odd(after)
+            if (short or odd) and self.on_short_total == "fail":
+                raise PagingError(short or odd or "", hint="The load is refused because of `on_short_total: fail`.")
+            warnings += [f"{short}: {INCOMPLETE}"] if short else [odd] if odd else []
+            complete = not short
         rows = told.value if told and told.unit != "pages" and (after.rows or 0) <= told.value else None
         return Page(
             records,
@@ -355,25 +447,48 @@ class _Arrived:
             total=rows,
             total_pages=told.value if told and told.unit == "pages" else None,
             bytes=len(self.facts.answer.body),
+            complete=complete,
             warnings=tuple(warnings),
             url=self.facts.answer.safe_url,
             content=self.content,
             by_position=self.paginator.by_position,
         )
 
-    def _mismatch(self, after: _Position) -> str | None:
+    def _short(self, end: End, after: _Position) -> str | None:
+        """How the answers say that more follows than came, and what to do about it."""
+        told, rows, pages = after.told, after.rows, after.pages
+        unknown = after.paginator is not None and after.paginator["type"] == "single_page"
+        remedy = "how this API pages was not recognised, so set its paginator" if unknown else "check the paginator"
+        if told is not None and told.unit == "pages" and told.value > pages:
+            return f"the API tells of {told.value} pages, {pages} came"
+        by_pages = told is not None and told.unit == "either" and told.value == pages
+        if told is not None and told.unit != "pages" and rows is not None and told.value > rows and not by_pages:
+            return f"the API tells of {told.value} rows, {rows} came; {remedy if unknown else 'some may have moved'}"
+        if end.told or self._data is None:
+            return None
+        kinds = ("flag",) if self.selection.items == 0 else ("flag", "url", "cursor")
+        sign = next((sign for sign in signs(self.facts, self._data) if sign.kind in kinds), None)
+        if sign is not None:
+            return f"the walk ended, though {sign} in the last answer; {remedy}"
+        place = None if after.seen else self.paginator.next_place
+        if place is not None and _may_be_full(self.selection.items, self.facts.answer.url):
+            return f"{place} was in no answer, and the page looks full ({self.selection.items} rows); {remedy}"
+        return None
+
+    def _odd(self, after: _Position) -> str | None:
+        """How the total differs from what came, where nothing says that anything is missing."""
         told, rows, pages = after.told, after.rows, after.pages
         if told is None or rows is None:
             return None
         if told.unit == "pages":
             return None if told.value == pages else f"the API tells of {told.value} pages, {pages} came"
-        if told.value == rows or (told.unit == "either" and told.value == pages):
+        if told.value <= rows <= told.value + told.spare or (told.unit == "either" and told.value == pages):
             if told.value == after.told_first or self.paginator.token(after.at or {}) is not None:
                 return None
             return f"the total went from {after.told_first} to {told.value} while paging: rows may be twice or missing"
+        if not told.asked and told.value <= (self.selection.items or 0):
+            return None  # it counts the rows of the page
         text = f"the API tells of {told.value} rows, {rows} came"
-        if after.paginator and after.paginator["type"] == "single_page":
-            return f"{text}: how this API pages was not recognised, so set its paginator"
         return f"{text}: rows were added or removed while paging, or pages overlap"
 
     def _ahead(self, step: _Position) -> Ahead | None:
@@ -398,6 +513,45 @@ def _keys(records: list[Any], key: tuple[str, ...]) -> list[Any]:
     return records if any(None in values for values in keys) else keys
 
 
+def _named(position: _Position) -> str:
+    """For errors: what the page was asked by, where that is a guess."""
+    if position.guess is None or position.paginator is None:
+        return ""
+    return (
+        f"How this API pages is a guess ({position.paginator['type']}, for {position.guess} in the first answer): "
+        "if it is wrong, set the paginator."
+    )
+
+
+def _wrong_guess(position: _Position) -> str:
+    assert position.paginator is not None, "a guess has a paginator"
+    return (
+        f"{position.guess} in the first answer was taken for the way to page ({position.paginator['type']}), "
+        "but led to no other page: set the paginator"
+    )
+
+
+_SIZES = frozenset((*range(10, 101, 5), *range(100, 1001, 50), *range(1000, 10_001, 500)))
+_SIZE_PARAMS = frozenset(
+    ("limit", "pagesize", "perpage", "top", "count", "maxresults", "size", "rows", "first", "take", "pagelimit", "n")
+)
+
+
+def _may_be_full(items: int | None, url: str) -> bool:
+    """Whether a page has as many rows as were asked for, or a number that servers cut pages at."""
+    if not items:
+        return items is None
+    for name, value in parse_qsl(urlsplit(url).query):
+        if re.sub(r"[^a-z]", "", name.lower()) in _SIZE_PARAMS and value == str(items):
+            return True
+    return items in _SIZES
+
+
+def _has_body(answer: Answer) -> bool:
+    return answer.status not in (204, 205) and bool(answer.body) and not answer.body.isspace()
+
+
+INCOMPLETE = "this load is incomplete, and no cursor moves. If that is all there is, set `on_short_total: ignore`"
 SAME_ROWS = "the page has the same rows as the one before it"
 SAME_PAGE = (
     "The server seems to ignore what asks for the next page, or repeats its last one: check the parameters, "
@@ -411,17 +565,6 @@ def _ignored(position: _Position) -> Page:
         return Page([], 1, elements=0)
     text = f"page {position.number} was ignored by a rule: what follows it was not fetched"
     return Page([], position.number, elements=0, complete=False, warnings=(text,))
-
-
-def _body(answer: Answer, where: str) -> Any:
-    """The decoded body; MISSING where there is none."""
-    if answer.status in (204, 205) or not answer.body or answer.body.isspace():
-        return MISSING
-    try:
-        return answer.json()
-    except ResponseError as error:
-        fault = error
-    raise ResponseError(fault.what, where=where, hint=fault.hint)
 
 
 def _write(position: _Position) -> State:

@@ -17,10 +17,10 @@ from requests.structures import CaseInsensitiveDict
 
 from dagster_restapi.config.auth import HttpBasicAuth
 from dagster_restapi.config.client import ClientConfig
-from dagster_restapi.config.values import conceal_sensitive, fill_address, reveal
+from dagster_restapi.config.values import conceal_sensitive, fill_address, is_sensitive, reveal
 from dagster_restapi.errors import RequestError
 from dagster_restapi.http.auth import Credentials
-from dagster_restapi.http.exchange import Answer
+from dagster_restapi.http.exchange import Answer, Call
 from dagster_restapi.http.faults import Fault, connection_fault
 from dagster_restapi.http.meter import Meter
 from dagster_restapi.http.origin import (
@@ -32,7 +32,7 @@ from dagster_restapi.http.origin import (
     without_secrets,
     without_userinfo,
 )
-from dagster_restapi.http.transport import PlainSession, Sockets, read_body
+from dagster_restapi.http.transport import PlainSession, Sockets, read_body, without_retries
 from dagster_restapi.secrets import Secret, conceal, guard_logger, redact
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -118,6 +118,17 @@ class Wire:
         if self._config.session is not None:
             conceal_sensitive(dict(self.http.headers))
         return given
+
+    def holds_credentials(self, call: Call) -> bool:
+        """Whether a request has something that only the API, or nobody, may see: a stranger's answer would need it, or
+        be an answer to another question without it. Auth is not looked at here."""
+        headers = {name.lower(): value for name, value in {**self._headers, **call.headers}.items()}
+        return (
+            self._config.session is not None
+            or self._config.cert is not None
+            or not _HARMLESS.issuperset(headers)
+            or any(map(_is_secret, (call.url, headers, call.params, call.json, call.data)))
+        )
 
     def conceal_cookies(self) -> None:
         """Conceals the cookies that the session holds: after a login they are credentials."""
@@ -263,7 +274,8 @@ class Wire:
         url = request.url or ""
         settings = self._settings_for(url)
         if trusted:
-            return self.http.send(request, stream=True, allow_redirects=False, timeout=self._timeout, **settings)
+            send = without_retries(self.http.send)
+            return send(request, stream=True, allow_redirects=False, timeout=self._timeout, **settings)
         adapter = self.http.get_adapter(url)  # past the session: a stranger's cookies do not get into its jar
         return adapter.send(request, stream=True, timeout=self._timeout, **settings)
 
@@ -282,6 +294,15 @@ class Wire:
                 basic_of(without_userinfo(str(proxy))[1])
             self._settings[key] = known
         return known
+
+
+def _is_secret(value: Any) -> bool:
+    """Whether a credential stands somewhere in a part of a request, by its value or its name."""
+    if isinstance(value, Mapping):
+        return any(is_sensitive(str(name)) or _is_secret(name) or _is_secret(item) for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_secret, value))
+    return isinstance(value, Secret) or (value is not None and redact(str(value)) != str(value))
 
 
 def answer_of(response: requests.Response, url: str, exact_decimals: bool) -> Answer:

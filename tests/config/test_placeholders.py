@@ -74,6 +74,7 @@ def test_an_environment_variable_is_read_when_the_request_is_made(monkeypatch):
         ("{partition.x}", "{partition.keys.<dimension>}"),
         ("{resources.issues}", "{resources.<name>.<field>}"),
         ("{resources.issues.a[}", "data.items"),
+        ("{resources.issues.dc:title}", "a key that holds a colon stands in ['…']"),
         ("{number}", "Placeholders start with"),
         ('{"a": 1}', "doubled"),
         ("{", "Double it"),
@@ -86,6 +87,30 @@ def test_what_is_no_placeholder_is_an_error_that_tells_the_right_spelling(templa
     with pytest.raises(ConfigError) as error:
         names(template)
     assert hint in str(error.value)
+
+
+FORMATS = st.from_regex(
+    r"![rsa](:.{0,4})?|:(.?[<>=^])?[-+ ]?#?0?[0-9]{0,2}[,_]?(\.[0-9])?[bcdeEfFgGnosxX%]?|:%[YmdHMS]-?", fullmatch=True
+)
+
+
+@given(
+    st.sampled_from(["resources.p.id", "resources.p['a:b!r']", "resources.p.$.a[0]", "incremental.end_value", "env.X"]),
+    FORMATS.filter(lambda text: not set(text) & set("{}\n")),
+)
+def test_a_format_of_pythons_is_refused_and_never_becomes_a_part_of_the_name(placeholder, written):
+    with pytest.raises(ConfigError, match="not formatted") as error:
+        names(f"x{{{placeholder}{written.strip()}}}")
+    assert f"Write {{{placeholder}}}." in str(error.value)
+    assert names(f"{{{placeholder}}}")
+
+
+def test_signs_of_a_format_within_a_name_are_a_part_of_it():
+    assert [str(item) for item in found("{partition.keys.a:b}{resources.a:b.id}")] == [
+        "{partition.keys.a:b}",
+        "{resources.a:b.id}",
+    ]
+    assert render("{resources.p['dc:title']}", Scope(resources={"p": {"['dc:title']": 1}})) == 1
 
 
 def test_placeholders_are_found_in_the_order_of_use_keys_included():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import Any
 
@@ -78,6 +79,32 @@ def stepped(name: str, steps: list[dict[str, Any]], **more: Any) -> Scenario:
         loads=1,
         **more,
     )
+
+
+def dlts(module: str, name: str) -> Any:
+    """A class of dlt's where dlt is, else one that looks like it."""
+    try:
+        return getattr(importlib.import_module(f"dlt.{module}"), name)
+    except ModuleNotFoundError:
+        return getattr(importlib.import_module("dlt_lookalikes"), name)
+
+
+def incremental_object(**settings: Any) -> Any:
+    """A `dlt.sources.incremental(…)`."""
+    return dlts("extract.incremental", "Incremental")(**settings)
+
+
+def refuse_gone(response: Any, *args: Any, **kwargs: Any) -> None:
+    """A response action: has some answers ignored."""
+    if response.status_code == 410:
+        raise dlts("sources.helpers.rest_client.exceptions", "IgnoreResponseException")
+
+
+def two_pages(request: Any) -> Any:
+    """A list of two pages under a path that looks like that of one thing."""
+    if "page" in request.query:
+        return {"data": DAYS[2:]}
+    return {"data": DAYS[:2], "next": f"{request.path}?page=2"}
 
 
 def twice(row: dict[str, Any]) -> Any:
@@ -307,6 +334,19 @@ SCENARIOS = (
         ),
         serve=answers(items=(DAYS, LATER)),
     ),
+    Scenario(
+        name="incremental_object_as_a_param",
+        config=lambda url: api({"name": "items", "endpoint": {"params": {"since": incremental_object(**SINCE)}}})(url),
+        serve=answers(items=(DAYS, LATER)),
+    ),
+    incremental("transform", endpoint={}, start_param="since", transform=str),
+    incremental(
+        "settings_in_placeholders",
+        lag=86400,
+        endpoint={"params": {"lag": "{incremental.lag}", "sort": "{incremental.cursor_path}:asc"}},
+        write_disposition="merge",
+        primary_key="id",
+    ),
     incremental(
         "placeholders_in_json",
         endpoint={
@@ -346,6 +386,13 @@ SCENARIOS = (
     acted("function", [{"action": rename}], DAYS),
     acted("functions_of_a_status", [{"status_code": 200, "action": [rename]}], DAYS),
     acted("function_alone", [rename], DAYS),
+    acted("function_that_ignores", [refuse_gone], (410, {"message": "gone"}), DAYS),
+    Scenario(
+        name="path_name_with_a_space_pages_on",
+        config=api({"name": "items", "endpoint": {"path": "items/{user id}", "params": {"user id": 5}}}),
+        serve=lambda server, load: server.route("/items/5", two_pages),
+        loads=1,
+    ),
     stepped("filter", [{"filter": lambda row: row["id"] > 1}]),
     stepped("map", [{"map": lambda row: {**row, "n": row["id"] * 2}}]),
     stepped("yield_map", [{"yield_map": twice}]),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dagster_restapi.errors import Cancelled, ExtractError, RequestError, ResponseError
+from dagster_restapi.errors import Cancelled, ConfigError, ExtractError, RequestError, ResponseError
 from dagster_restapi.extract.parents import Frozen, freeze_parents
 from dagster_restapi.extract.progress import Progress
 from dagster_restapi.model import Parent, Slice
@@ -481,3 +481,41 @@ def test_a_record_of_many_levels_is_taken(api: Any, fetch: Any) -> None:
     body = '{"next": null, "rows": [{"x": ' + '{"a":' * 60 + "1" + "}" * 60 + "}]}"
     api.route("/items", api.Reply(body))
     assert fetch("items", CURSOR).fetched.rows == 1
+
+
+@pytest.mark.parametrize(("lag", "sent"), [(60, "60"), (0.5, "0.5"), (0, "0"), (None, None)])
+def test_lag_and_path_of_the_cursor_may_stand_in_a_request(
+    api: Any, fetch: Any, lag: float | None, sent: str | None
+) -> None:
+    api.route("/items", [{"meta": {"at": 5}}])
+    params = {"lag": "{incremental.lag}", "sort": "{incremental.cursor_path}:asc"}
+    cursor = {"cursor_path": "meta.at", "initial_value": 1, "lag": lag, "convert": lambda value: f"n{value}"}
+    fetch("items", {"name": "items", "endpoint": {"params": params, "incremental": cursor}})
+    (request,) = api.requests
+    assert (request.query.get("lag"), request.query["sort"]) == (sent, "meta.at:asc")
+
+
+def test_a_lag_that_is_not_there_cannot_stand_within_a_text(fetch: Any) -> None:
+    endpoint = {"params": {"x": "-{incremental.lag}"}, "incremental": {"cursor_path": "at"}}
+    for more in ({}, {"partitions": {"type": "daily", "start": "2024-01-01"}}):
+        with pytest.raises(ConfigError, match=r"\{incremental.lag\} stands within a text"):
+            fetch("items", {"name": "items", "endpoint": endpoint, **more})
+
+
+def test_another_host_is_asked_where_the_endpoint_names_it_and_not_where_a_row_does(
+    api: Any, stranger: Any, fetch: Any
+) -> None:
+    stranger.route("/items", [{"id": 1}])
+    assert fetch("items", {"name": "items", "endpoint": f"{stranger.url}/items"}).rows == [{"id": 1}]
+    with pytest.raises(RequestError, match="allowed_hosts"):
+        fetch(
+            "items",
+            {"name": "items", "endpoint": f"{stranger.url}/items"},
+            spool_name="auth",
+            auth={"token": "t-12345"},
+        )
+    api.route("/parents", {"rows": [{"id": 1, "name": "a", "port": stranger.port}]})
+    child = {"name": "children", "endpoint": "http://127.0.0.1:{resources.parents.port}/items"}
+    with pytest.raises(RequestError, match="allowed_hosts"):
+        fetch("children", PARENTS, child, spool_name="children")
+    assert len(stranger.requests) == 1

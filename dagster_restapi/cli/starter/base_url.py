@@ -84,7 +84,7 @@ def _listed(url: str, answer: Answer, body: Any) -> tuple[str, Resource] | None:
         return None
     parts = urlsplit(url)
     above, _, last = parts.path.rstrip("/").rpartition("/")
-    options, _ = detect_paginator(PageFacts(answer, body, found.items), Call("GET", url))
+    options = detect_paginator(PageFacts(answer, body, found.items), Call("GET", url), found.choice).paginator
     single = options["type"] == "single_page"
     key = guess_key(records, last or "items")
     resource = Resource(

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 import requests
+from dlt_lookalikes import client_session
 
+from dagster_restapi.config.actions import ResponseAction
 from dagster_restapi.errors import RequestError, ResponseError
 from dagster_restapi.http.session import Answer, Call, Session
 
@@ -281,3 +283,18 @@ def test_a_users_session_sends_with_its_own_adapter(api: Any, connect: Connect) 
     session = connect(session=own)
     assert send(session).json() == [1]
     assert used == [f"{api.url}/items"]
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_session_of_dlts_sends_and_only_our_own_retries_count(api: Any, connect: Connect, attempts: int) -> None:
+    own = client_session(attempts=5)
+    own.headers["X-Own"] = "1"
+    api.route("/items", (503, {}))
+    session = connect(session=own, retry={"attempts": attempts, "backoff": 0})
+    with pytest.raises(RequestError, match="status 503"):
+        send(session)
+    assert [request.headers["x-own"] for request in api.requests] == ["1"] * attempts
+    assert session.meter.requests == attempts
+    api.route("/items", (404, {}))
+    rules = [ResponseAction(status_code=404, action="ignore")]
+    assert session.send(Call("GET", session.url("items")), rules=rules) is None

@@ -16,6 +16,7 @@ import pytest
 import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from dlt_lookalikes import BearerTokenAuth
 from pydantic import ValidationError
 from requests.auth import AuthBase, HTTPBasicAuth
 
@@ -512,6 +513,14 @@ def test_a_wrong_auth_is_refused_in_clear_words(auth: Any, message: str) -> None
     register_auth("stamp", Stamp)
     with pytest.raises(ValidationError, match=message):
         ClientConfig(auth=auth)
+
+
+def test_a_registered_class_of_dlts_that_is_made_without_its_value_sends_nothing(api: Any, connect: Connect) -> None:
+    register_auth("dlt_bearer", BearerTokenAuth)
+    with pytest.raises(ConfigError, match="BearerTokenAuth has no token"):
+        sent(api, connect, {"type": "dlt_bearer"})
+    assert not api.requests
+    assert sent(api, connect, {"type": "dlt_bearer", "token": "t-12345"}).headers["authorization"] == "Bearer t-12345"
 
 
 def test_a_name_of_our_own_cannot_be_registered() -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urljoin
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagster_restapi.config.auth import ApiKeyAuth, NoAuth
 from dagster_restapi.errors import RequestError
-from dagster_restapi.http.origin import Trust, absolute, origin_of, relative, safe_url, without_userinfo
+from dagster_restapi.http.origin import Trust, absolute, named_origin, origin_of, relative, safe_url, without_userinfo
 from dagster_restapi.http.session import Call, Session
+from dagster_restapi.secrets import Secret, conceal
 
 Connect = Callable[..., Session]
 CANARY = "canary-4711-token"
@@ -47,6 +51,112 @@ def test_a_link_to_an_allowed_host_gets_the_credentials(
     stranger.route("/items", [1])
     session = connect(auth=auth, allowed_hosts=[stranger.host])
     assert session.send(Call("GET", f"{stranger.url}/items")) is not None
+
+
+# ---- a path that is a whole URL --------------------------------------------------------------------------------
+def named(stranger: Any, path: str = "/items", **call: Any) -> Call:
+    """A call whose endpoint itself names the other host."""
+    url = f"{stranger.url}{path}"
+    return Call(call.pop("method", "GET"), url, named=named_origin(url), **call)
+
+
+@pytest.mark.parametrize("base_url", ["", None])
+def test_a_host_that_the_path_names_is_asked_where_there_is_nothing_to_hide(
+    api: Any, stranger: Any, connect: Connect, base_url: str | None
+) -> None:
+    stranger.route("/items", lambda request: (200, [1], {"Set-Cookie": "c=1"}))
+    session = connect(headers={"Accept": "text/json"}, **({} if base_url is None else {"base_url": base_url}))
+    for _ in range(2):
+        answer = session.send(named(stranger, params={"page": 1}, json={"q": [1]}, method="POST"))
+        assert answer is not None
+        assert answer.json() == [1]
+    assert [(r.query, r.json(), r.headers["accept"]) for r in stranger.requests] == [
+        ({"page": "1"}, {"q": [1]}, "text/json")
+    ] * 2
+    assert not any("cookie" in request.headers for request in stranger.requests)
+    assert not api.requests
+
+
+SECRETIVE = [
+    *({"auth": auth} for auth in EVERY_AUTH),
+    {"auth": lambda request: request},
+    {"headers": {"X-Team": "any header that is not everyone's"}},
+    {"headers": {"User-Agent": "{env.CANARY}"}},
+    {"session": requests.Session()},
+    {"cert": "client.pem"},
+    {"call": {"auth": ApiKeyAuth.model_validate({"api_key": CANARY})}},
+    {"call": {"headers": {"X-Api-Key": CANARY}}},
+    {"call": {"params": {"api_key": "a literal one"}}},
+    {"call": {"params": {"q": Secret(CANARY)}}},
+    {"call": {"params": {"q": [f"known {CANARY}"]}}},
+    {"call": {"json": {"a": [{"password": "x"}]}}},
+    {"call": {"data": f"x={CANARY}"}},
+    {"path": f"/{CANARY}/items"},
+]
+
+
+@pytest.mark.parametrize("case", SECRETIVE)
+def test_a_host_that_the_path_names_gets_no_credential_of_any_kind(
+    stranger: Any, connect: Connect, case: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANARY", CANARY)
+    conceal(CANARY)
+    settings = dict(case)
+    call = named(stranger, settings.pop("path", "/items"), **settings.pop("call", {}))
+    session = connect(**settings)
+    with pytest.raises(RequestError, match="allowed_hosts"):
+        session.send(call)
+    assert not stranger.requests
+
+
+def test_auth_none_of_an_endpoint_takes_the_clients_credentials_away(stranger: Any, connect: Connect) -> None:
+    stranger.route("/items", [1])
+    session = connect(auth={"token": CANARY})
+    assert session.send(named(stranger, auth=NoAuth())) is not None
+    assert CANARY not in everything(stranger.requests[0])
+
+
+def test_a_host_that_only_a_link_names_is_not_asked(api: Any, stranger: Any, make_api: Any, connect: Connect) -> None:
+    third = make_api()
+    session = connect()
+    for url in (f"{third.url}/items", f"http://localhost:{stranger.port}/items"):
+        with pytest.raises(RequestError, match="allowed_hosts"):
+            session.send(replace(named(stranger), url=url))
+    assert not third.requests
+    assert not stranger.requests
+
+
+def test_the_scheme_is_not_lowered_for_a_host_that_the_path_names(
+    secure_api: Any, stranger: Any, connect: Connect, authority_file: str
+) -> None:
+    session = connect(base_url=secure_api.url, verify=authority_file)
+    with pytest.raises(RequestError, match="from https to http"):
+        session.send(named(stranger))
+    assert not stranger.requests
+
+
+@pytest.mark.parametrize(
+    ("path", "host"),
+    [
+        ("https://a.example/items/{resources.x.id}", "https://a.example"),
+        ("http://a.example:8080?x=1", "http://a.example:8080"),
+        ("https://A.example", "https://a.example"),
+        ("https://{resources.x.host}/items", None),
+        ("https://a.example{resources.x.port}/items", None),
+        ("https://a.example:{resources.x.port}/items", None),
+        ("{resources.x.url}", None),
+        ("{env.OTHER}/items", None),
+        ("https://me:word@a.example/items", None),
+        ("https://a.example\\@b.example/", None),
+        ("https://[::bad/", None),
+        ("https:/a.example", None),
+        ("items", None),
+        ("", None),
+    ],
+)
+def test_a_host_is_named_where_all_of_it_is_written(path: str, host: str | None) -> None:
+    found = named_origin(path)
+    assert (found and str(found)) == host
 
 
 @pytest.mark.parametrize("auth", EVERY_AUTH, ids=["bearer", "basic", "header", "query", "cookie"])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import requests
+from dlt_lookalikes import IgnoreResponseException
 from pydantic import ValidationError
 
 from dagster_restapi.config.actions import ErrorRule, ResponseAction
 from dagster_restapi.config.client import ClientConfig
-from dagster_restapi.errors import RequestError, ResponseError
+from dagster_restapi.errors import IgnoreResponse, RequestError, ResponseError
 from dagster_restapi.http.session import Answer, Call, Session
 
 Connect = Callable[..., Session]
@@ -73,6 +75,52 @@ def test_an_error_status_is_raised_after_the_functions_unless_they_change_it(api
     with pytest.raises(RequestError, match="status 404"):
         send(connect(), ResponseAction(action=lambda response: None))
     assert send(connect(), ResponseAction(action=accept)) is not None
+
+
+class Unwelcome(IgnoreResponseException):
+    """Of a class of one's own."""
+
+
+@pytest.mark.parametrize("signal", [IgnoreResponse, IgnoreResponse("no rows"), IgnoreResponseException(), Unwelcome()])
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_function_that_raises_ignore_has_the_answer_ignored(
+    api: Any, connect: Connect, signal: Any, status: int
+) -> None:
+    api.route("/items", (status, {"rows": [1]}))
+    after: list[Any] = []
+
+    def ignore(response: requests.Response) -> None:
+        raise signal
+
+    session = connect()
+    rules = [ResponseAction(action=[ignore, after.append]), ResponseAction(action=after.append)]
+    assert send(session, *rules) is None
+    assert (len(api.requests), after) == (1, [])
+    with pytest.raises(RequestError, match="status 404") if status == 404 else nullcontext():
+        send(session, ResponseAction(status_code=201, action=ignore))
+
+
+def test_a_function_that_raises_ignore_is_asked_again_where_the_status_may_pass(api: Any, connect: Connect) -> None:
+    def ignore(response: requests.Response) -> None:
+        if response.status_code == 503:
+            raise IgnoreResponse
+
+    api.replies("/items", (503, {}), [1])
+    answer = send(connect(), ResponseAction(action=ignore))
+    assert answer is not None
+    assert answer.json() == [1]
+
+
+def test_whatever_else_a_function_raises_is_an_error(api: Any, connect: Connect) -> None:
+    class IgnoreResponseException(Exception):
+        """Of the same name, and not dlt's."""
+
+    def fail(response: requests.Response) -> None:
+        raise IgnoreResponseException
+
+    api.route("/items", [1])
+    with pytest.raises(IgnoreResponseException):
+        send(connect(), ResponseAction(action=fail))
 
 
 def test_the_first_rule_that_holds_decides(api: Any, connect: Connect) -> None:

@@ -160,8 +160,8 @@ def test_pages_ahead_in_any_order_give_the_same_as_one_after_another(api, name, 
         api.requests.clear()
         first = walk.page()
         second = walk.page(first.next) if first.next else None
-        fetched = [first] + ([second] if second else [])
-        if second and second.ahead:
+        fetched = [first] + ([second] if second is not None else [])
+        if second is not None and second.ahead:
             ahead = type(second.ahead).from_json(json.loads(json.dumps(second.ahead.to_json())))
             found = {i: walk.page(ahead[i]) for i in (reversed if backwards else list)(range(len(ahead)))}
             assert all(page.fits for page in found.values())

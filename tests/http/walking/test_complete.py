@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from dagster_restapi.errors import PagingError, RequestError, ResponseError
+from dagster_restapi import RestClient
+from dagster_restapi.errors import IgnoreResponse, PagingError, RequestError, ResponseError
 
 
 def rows(*ids):
@@ -46,7 +49,7 @@ def test_missing_data_empty_takes_it_for_a_page_without_rows(api):
     assert api.walk(data_selector="data.items", paginator="single_page", missing_data="empty") == []
 
 
-NOTHING = [{"data": []}, {"data": None, "next": None, "total": 0}, (204, b""), b"", b"  \n"]
+NOTHING = [{"data": []}, {"data": None, "next": None, "total": 0}, {"data": {}, "next": None}, (204, b"")]
 
 
 @pytest.mark.parametrize(
@@ -59,10 +62,90 @@ def test_null_nothing_and_an_empty_list_are_empty_pages(api, body, selector):
     assert len(api.requests) == 1
 
 
-def test_an_empty_answer_ends_a_walk(api):
+NOT_SAID = [(200, b""), (200, b" \n"), (201, b""), (204, b""), (205, b""), (206, b"")]
+
+
+@pytest.mark.parametrize("answer", NOT_SAID, ids=str)
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_answer_without_a_body_does_not_say_that_there_are_no_rows(api, answer, number):
+    """But for 204 and 205 to the first request, which say so."""
     good = numbered(9)
-    api.answer = lambda request: (204, b"") if request.whole("page", 1) == 3 else good(request)
-    assert len(api.walk(paginator=PAGES)) == 4
+    api.answer = lambda request: answer if request.whole("page", 1) == number else good(request)
+    if number == 1 and answer[0] in (204, 205):
+        assert api.walk(paginator=PAGES) == []
+    else:
+        with pytest.raises(ResponseError, match=f"status {answer[0]} came without a body.*\n.*missing_data: empty"):
+            api.walk(paginator=PAGES)
+    assert len(api.walk(paginator=PAGES, missing_data="empty")) == (number - 1) * 2
+
+
+@pytest.mark.parametrize("broken", [b"", b'{"data": [{"id": 4}, {"i', b'{"data": [{"id"', b"null and void", b"\x00"])
+def test_what_is_no_whole_answer_is_asked_for_again(api, broken):
+    good, seen = numbered(5), []
+
+    def answer(request):
+        seen.append(request.whole("page", 1))
+        return broken if seen == [1, 2] else good(request)
+
+    api.answer = answer
+    client = api.client(retry={"attempts": 2, "backoff": 0})
+    assert len([row for page in client.paginate("items", paginator=PAGES) for row in page]) == len(
+        api.walk(paginator=PAGES)
+    )
+    assert seen[:4] == [1, 2, 2, 3]
+
+
+def test_markup_is_a_whole_answer_of_another_kind_and_not_asked_for_again(api):
+    api.answer = lambda request: b"<html>Please log in</html>"
+    with pytest.raises(ResponseError, match="Please log in"):
+        list(api.client(retry={"attempts": 3, "backoff": 0}).paginate("items"))
+    assert len(api.requests) == 1
+
+
+@pytest.mark.parametrize("status", [300, 304, 305, 306, 310, 399, 400, 404])
+@pytest.mark.parametrize("number", [1, 3])
+def test_another_status_than_success_is_no_answer(api, status, number):
+    good = numbered(9)
+    body = b"" if status == 304 else {"data": []}
+    api.answer = lambda request: (status, body) if request.whole("page", 1) == number else good(request)
+    with pytest.raises(RequestError, match=f"status {status}"):
+        api.walk(paginator=PAGES)
+    empty = [{"status": status, "action": "empty"}]
+    pages = list(api.client().paginate("items", paginator=PAGES, error_rules=empty))
+    assert (sum(map(len, pages)), pages[-1].complete) == ((number - 1) * 2, True)
+    ignored = list(
+        api.client().paginate("items", paginator=PAGES, error_rules=[{"status": status, "action": "ignore"}])
+    )
+    assert (sum(map(len, ignored)), ignored[-1].complete) == ((number - 1) * 2, number == 1)
+
+
+def test_what_a_rule_accepts_is_an_answer_whatever_its_status(api):
+    api.answer = lambda request: (404, {"data": rows(1), "next": None})
+    assert api.walk(error_rules=[{"status": 404, "action": "accept"}]) == rows(1)
+
+
+@pytest.mark.parametrize("after", [None, "0.05"])
+def test_what_is_not_ready_is_waited_for(api, after):
+    seen = []
+
+    def answer(request):
+        seen.append(time.monotonic())
+        return (202, {"Retry-After": after} if after else {}, {"data": []}) if len(seen) < 4 else {"data": rows(1)}
+
+    api.answer = answer
+    client = api.client(retry={"attempts": 1, "backoff": 0.05})
+    assert [row for page in client.paginate("items") for row in page] == rows(1)
+    assert seen[-1] - seen[0] >= 0.15
+    api.answer = lambda request: (202, {"Retry-After": "30"}, b"")
+    with pytest.raises(RequestError, match=r"(?s)asks to wait 30 s .status 202.*action: accept"):
+        list(api.client(retry={"attempts": 1, "total": 20}).paginate("items"))
+
+
+def test_a_post_that_is_not_ready_is_not_sent_again_on_its_own(api):
+    api.answer = lambda request: (202, {"job": 1})
+    with pytest.raises(RequestError, match="idempotent"):
+        api.walk(method="POST")
+    assert len(api.requests) == 1
 
 
 def test_html_with_status_200_is_one_clear_error(api):
@@ -99,19 +182,48 @@ def test_ignore_on_a_later_page_is_no_complete_walk(api):
 
 def test_a_list_that_becomes_an_object_is_an_error(api):
     api.answer = lambda request: rows(1) if request.whole("page", 1) == 1 else {"message": "try later"}
-    with pytest.raises(ResponseError, match="was a list"):
+    with pytest.raises(ResponseError, match="had a list"):
         api.walk(paginator=PAGES)
-    with pytest.raises(ResponseError, match="was a list"):
+    with pytest.raises(ResponseError, match="had a list"):
         api.walk(paginator=PAGES, data_selector="$")
 
 
-def test_one_object_instead_of_a_list_of_one_is_a_row(api):
-    def answer(request):
-        page = request.whole("page", 1)
-        return {"data": {"id": 3} if page == 2 else rows(1, 2) if page == 1 else []}
+@pytest.mark.parametrize("odd", [{"id": 3}, {"message": "try later"}, "try later", 5, True, {"0": 1}], ids=str)
+@pytest.mark.parametrize("selector", ["data", "$.data", None])
+def test_where_lists_came_nothing_else_is_taken_for_a_record(api, odd, selector):
+    api.answer = lambda request: {"data": rows(1, 2) if request.whole("page", 1) == 1 else odd}
+    with pytest.raises(ResponseError, match="had a list"):
+        api.walk(paginator=PAGES, data_selector=selector)
 
-    api.answer = answer
-    assert api.walk(paginator=PAGES, data_selector="data") == rows(1, 2, 3)
+
+@pytest.mark.parametrize("selector", ["data", "data[*]", None])
+def test_lists_that_php_wrote_as_objects_are_lists(api, selector):
+    parts = [rows(1, 2), {"1": {"id": 4}, "0": {"id": 3}}, {"7": {"id": 5}, "12": {"id": 6}}, {}]
+    api.answer = lambda request: {"data": parts[request.whole("page", 1) - 1], "next": None}
+    if selector == "data[*]":  # takes the values as they come
+        assert sorted(row["id"] for row in api.walk(paginator=PAGES, data_selector=selector)) == [1, 2, 3, 4, 5, 6]
+    else:
+        assert api.walk(paginator=PAGES, data_selector=selector) == rows(1, 2, 3, 4, 5, 6)
+
+
+def test_objects_under_numbers_are_a_list_or_an_error_but_no_record(api):
+    api.answer = lambda request: {"data": {"0": {"id": 1}, "2": {"id": 2}}, "next": None}
+    assert api.walk(data_selector="data") == api.walk() == rows(1, 2)
+    api.answer = lambda request: {"data": {"2023": {"n": 1}, "2024": {"n": 2}}, "next": None}
+    with pytest.raises(ResponseError, match=r"a list with gaps, or a map.*\n.*'data\.\*'"):
+        api.walk(data_selector="data")
+    assert api.walk(data_selector="data.*") == [{"n": 1}, {"n": 2}]
+    api.answer = lambda request: {"data": {"2023": 5, "2024": 6}, "next": None}
+    assert api.walk(data_selector="data") == [{"2023": 5, "2024": 6}]
+
+
+def test_nulls_among_records_are_counted_and_left_out(api):
+    api.answer = lambda request: {"data": [{"id": 1}, None, {"id": 2}], "total": 3}
+    (page,) = api.client().paginate("items")
+    assert (page.records, page.elements, page.complete) == (rows(1, 2), 3, True)
+    assert page.warnings == ("nulls in the list of rows were left out",)
+    api.answer = lambda request: ["a", None]
+    assert api.walk() == ["a", None]
 
 
 # ---- totals ----------------------------------------------------------------------------------------------------
@@ -197,16 +309,21 @@ def test_a_total_that_does_not_match_is_a_warning(api):
         "cursors": {"next": None if "cursor" in request.query else "b"},
     }
     pages = list(api.client().paginate("items", paginator={"type": "cursor", "total_path": "total"}))
-    assert pages[-1].warnings == (
-        "the API tells of 7 rows, 3 came: rows were added or removed while paging, or pages overlap",
-    )
+    assert pages[-1].warnings[0].startswith("the API tells of 7 rows, 3 came")
+    assert "`on_short_total: ignore`" in pages[-1].warnings[0]
     assert pages[0].total == 7
-    assert all(page.complete for page in pages)
+    assert [page.complete for page in pages] == [True, False]
+    client = api.client()
+    cursor = {"type": "cursor", "total_path": "total"}
+    ignored = list(client.paginate("items", paginator=cursor, on_short_total="ignore"))
+    assert [(page.complete, page.warnings) for page in ignored] == [(True, ()), (True, ())]
 
 
 def test_on_short_total_fail_refuses_a_total_that_does_not_match(api):
     api.answer = lambda request: {"data": rows(1, 2) if request.whole("offset", 0) == 0 else [], "total": 7}
     with pytest.raises(PagingError, match="empty, though the answer tells of 7 rows"):
+        api.walk(paginator={**OFFSET, "total_path": "total"}, on_short_total="fail")
+    with pytest.raises(PagingError, match="tells of 7 rows, 2 came"):
         api.walk(paginator=OFFSET, on_short_total="fail")
     api.answer = lambda request: {"count": 5, "next": None, "results": rows(1, 2)}
     with pytest.raises(PagingError, match="5 rows, 2 came"):
@@ -279,3 +396,30 @@ def test_neighbours_ahead_with_the_same_rows_are_an_error(api):
     second = walk.page(walk.page().next)
     with pytest.raises(PagingError, match="same rows"):
         list(map(walk.page, second.ahead))
+
+
+def test_a_function_alone_acts_on_every_answer_and_may_have_one_ignored(api):
+    def drop(response):
+        if response.json() == {"message": "gone"}:
+            raise IgnoreResponse
+        response._content = response.content.replace(b"id", b"key")
+
+    good = numbered(9)
+    api.answer = lambda request: {"message": "gone"} if request.whole("page", 1) == 3 else good(request)
+    pages = list(api.client().paginate("items", paginator=PAGES, response_actions=[drop]))
+    assert [[*page] for page in pages] == [[{"key": 2}, {"key": 3}], [{"key": 4}, {"key": 5}], []]
+    assert [page.complete for page in pages] == [True, True, False]
+
+
+def test_a_walk_stays_on_the_host_that_its_path_names(api):
+    def answer(request):
+        page = request.whole("page", 1)
+        return {"data": rows(page), "next": "http://third.example/items" if page == 3 else f"/items?page={page + 1}"}
+
+    api.answer = answer
+    with RestClient("http://api.example") as client:
+        pages = client.paginate(f"{api.url}/items", paginator="json_link")
+        assert [[*next(pages)] for _ in range(3)] == [rows(1), rows(2), rows(3)]
+        with pytest.raises(RequestError, match=r"would go to http://third\.example"):
+            next(pages)
+    assert [request.path for request in api.requests] == ["/items"] * 3

@@ -21,6 +21,7 @@ def found(api, body, headers=None, params=None):
     return page.next and {**page.next["paginator"], "at": page.next["at"]}
 
 
+CURSOR, TOKEN = {"type": "cursor", "cursor_param": "cursor"}, {"type": "cursor", "cursor_param": "token"}
 LINK = {"Link": '</items?p=2>; rel="next", </items?p=9>; rel="last"'}
 
 
@@ -60,8 +61,8 @@ LINK = {"Link": '</items?p=2>; rel="next", </items?p=9>; rel="last"'}
             {},
             {"type": "page_number", "total_path": '$["pages"]', "base_page": 1},
         ),
-        ({"data": rows(1), "next.cursor": "abc"}, {}, {"type": "cursor", "cursor_path": '$["next.cursor"]'}),
-        ({"data": rows(1), "meta": {"nextToken": 17}}, {}, {"type": "cursor", "cursor_path": '$["meta"]["nextToken"]'}),
+        ({"data": rows(1), "next.cursor": "abc"}, {}, {**CURSOR, "cursor_path": '$["next.cursor"]'}),
+        ({"data": rows(1), "meta": {"nextToken": 17}}, {}, {**TOKEN, "cursor_path": '$["meta"]["nextToken"]'}),
     ],
 )
 def test_the_paginator_is_found_in_dlts_order(api, body, headers, paginator):
@@ -188,7 +189,7 @@ def test_an_explicit_selector_takes_what_it_matches(api, selector, records):
     api.answer = lambda request: body
     walked = api.walk(data_selector=selector)
     if records is None:
-        assert len(walked) == 5
+        assert len(walked) == 4
     elif selector == "..x":
         assert sorted(map(str, walked)) == sorted(map(str, records))
     else:

@@ -111,7 +111,6 @@ def test_pages_that_come_round_again_under_fresh_tokens_are_an_error(api, length
         {"type": "offset", "limit": 2},
         {"type": "offset", "limit": 2, "total_path": None, "stop_after_empty_page": False, "has_more_path": "more"},
         {"type": "cursor"},
-        {"type": "auto"},
     ],
 )
 def test_a_server_that_ignores_the_parameter_is_found_within_two_requests(api, paginator):
