@@ -197,6 +197,7 @@ class Conditions:
         parent: The parent, and the fields of it that requests are made of.
         cursor_path: Of which values the cursor is one; the last known where there is none now.
         cursor_direction: Whether the cursor is the greatest of them (`max`) or the least (`min`).
+        cursor_format: How they are spelled, and so compare; None: in a way that needs no setting.
         hash_by_parent: Rows of the same content are told apart by the parent that they belong to.
         beyond_cursor: Rows may be there that lie beyond the cursor.
         partial_loads: The loads since the newest complete one, of which a complete one brings the rows again.
@@ -208,6 +209,7 @@ class Conditions:
     parent: str | None = None
     cursor_path: str | None = None
     cursor_direction: str | None = None
+    cursor_format: str | None = None
     hash_by_parent: bool = False
     beyond_cursor: bool = False
     partial_loads: tuple[str, ...] = ()

@@ -160,7 +160,7 @@ class SliceRules:
         if incremental is None:
             return Overlap(reach="loads", loads=conditions.partial_loads)
         asks_further_back = bool(incremental.lag) or incremental.on_cursor_value_missing == "include"
-        asks_further_back |= incremental.end_value is not None
+        asks_further_back |= incremental.fixed_end is not None
         by_parent = self.plan.parent is not None and (self.hashes_by_parent or conditions.beyond_cursor)
         has_no_position = self.plan.parent is None and self.asked.cursor is None
         if self.asked.by_hand or asks_further_back or by_parent or has_no_position or conditions.beyond_cursor:
@@ -188,8 +188,10 @@ class SliceRules:
         incremental = self.plan.incremental
         path = incremental.cursor_path if incremental else None
         direction: str | None = incremental.last_value_func if incremental else None
+        format_ = incremental.cursor_format if incremental else None
         if incremental is None and not self.rebuild:  # so that who returns to it goes on from the cursor that is kept
             path, direction = self.conditions.cursor_path, self.conditions.cursor_direction
+            format_ = self.conditions.cursor_format
         partial = is_partial(self.asked, fetched)
         earlier = () if self.replaces_slice or not partial else self.conditions.partial_loads
         return Conditions(
@@ -199,6 +201,7 @@ class SliceRules:
             parent=self.parent_key,
             cursor_path=path,
             cursor_direction=direction,
+            cursor_format=format_,
             hash_by_parent=self.hashes_by_parent,
             beyond_cursor=self._leaves_rows_beyond_cursor(fetched),
             partial_loads=(*earlier, fetched.load_id) if partial else (),
@@ -207,7 +210,7 @@ class SliceRules:
     def _leaves_rows_beyond_cursor(self, fetched: Fetched) -> bool:
         """Whether rows may be there that lie beyond the cursor, so that it asks for them again."""
         incremental = self.plan.incremental
-        if incremental is None or incremental.end_value is not None or is_partial(self.asked, fetched):
+        if incremental is None or incremental.fixed_end is not None or is_partial(self.asked, fetched):
             return True
         if fetched.held_back:
             return True

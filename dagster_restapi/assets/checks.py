@@ -11,6 +11,7 @@ from dagster import AssetRecordsFilter, TimeWindowPartitionsDefinition
 from dagster_restapi.assets.io_manager import RestApiDbIOManager
 from dagster_restapi.assets.source import AnyConfig, Source
 from dagster_restapi.assets.translator import RestApiTranslator
+from dagster_restapi.config.jsonpath import is_plain
 from dagster_restapi.errors import ConfigError
 from dagster_restapi.model import Column, Plan, TablePlan
 from dagster_restapi.tables.findings import Findings, OrphanFinding, findings
@@ -178,7 +179,7 @@ class Checked:
         if plan.table.primary_key:
             unique = "is unique and " if self.unique else ""
             found["primary_key"] = (f"The primary key {unique}has no nulls.", self.primary_key)
-        if plan.incremental is not None:
+        if plan.incremental is not None and is_plain(plan.incremental.cursor_path):  # else it has no column
             found["cursor"] = (f"The cursor {plan.incremental.cursor_path} has no nulls.", self.cursor)
         found["schema"] = ("Columns change only as the schema contract lets them.", self.schema)
         found["row_count"] = ("The number of rows stays within the bounds of its history.", self.row_count)

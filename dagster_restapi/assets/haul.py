@@ -28,7 +28,7 @@ from dagster_restapi.errors import (
     TableError,
 )
 from dagster_restapi.extract.fetch import Fetch
-from dagster_restapi.extract.incremental import fault_of_window
+from dagster_restapi.extract.incremental import fault_of_window, has_other_order
 from dagster_restapi.extract.parents import Frozen, ParentRow, read_parents
 from dagster_restapi.extract.walker import Walker
 from dagster_restapi.http.session import Session
@@ -248,6 +248,10 @@ class Haul:
         elif before.cursor_direction not in (None, settings.last_value_func):
             fault = f"the cursor is the {before.cursor_direction} of the values, and `last_value_func` is "
             fault += f"{settings.last_value_func!r} now"
+        elif has_other_order(settings, before.cursor_format, rules.asked.cursor):
+            known = "text" if before.cursor_format is None else repr(before.cursor_format)
+            fault = f"the cursor was found among values compared as {known}, and `cursor_format` is "
+            fault += f"{settings.cursor_format!r} now" if settings.cursor_format else "not set now"
         if fault:
             raise ExtractError(
                 fault,

@@ -12,7 +12,8 @@ import msgspec
 from dagster_restapi.config.jsonpath import MISSING, first
 from dagster_restapi.config.paginators import OffsetPaginator
 from dagster_restapi.errors import ConfigError, ExtractError, RequestError
-from dagster_restapi.extract.incremental import Range, compare, rank
+from dagster_restapi.extract.cursor_order import compare
+from dagster_restapi.extract.incremental import Range
 from dagster_restapi.extract.steps import process
 from dagster_restapi.extract.walker import Walker
 from dagster_restapi.http.session import Answer, Call, Session
@@ -213,7 +214,7 @@ def _with_rest(walk: Walk, page: Page) -> Iterator[Page]:
 
 def _beyond(range_: Range, at: Cursor) -> bool:
     """Whether a row lies behind the position, not only at it: APIs like to send the last row again."""
-    furthest, position = rank(range_.furthest), rank(at.value)
+    furthest, position = range_.order.rank(range_.furthest), range_.order.rank(at.value)
     if furthest is None or position is None:
         return False
     direction = -1 if range_.settings.last_value_func == "min" else 1

@@ -21,7 +21,7 @@ from dagster_restapi.config.partitions import DynamicPartitions
 from dagster_restapi.config.plan import plan as make_plans
 from dagster_restapi.config.source import RestApiConfig
 from dagster_restapi.errors import ConfigError
-from dagster_restapi.extract.incremental import rank
+from dagster_restapi.extract.cursor_order import rank
 from dagster_restapi.extract.preview import named
 from dagster_restapi.model import Cursor, Plan
 

@@ -23,7 +23,7 @@ from dagster_restapi.errors import ConfigError
 from dagster_restapi.http.session import Session
 from dagster_restapi.model import Plan
 from dagster_restapi.spool import sweep
-from dagster_restapi.tables.ledger import cursor_summary, record_of
+from dagster_restapi.tables.ledger import CursorSummary, cursor_summary, record_of
 from dagster_restapi.tables.read import previews
 from dagster_restapi.tables.target import Target
 
@@ -162,7 +162,7 @@ class Step:
         for loaded in done:
             part, fetched, result = loaded.part, loaded.fetched, loaded.result
             per_parent = plan.incremental is not None and plan.parent is not None and part.window is None
-            summary = cursor_summary(self.target, self.asset, part.key) if per_parent else None
+            summary = self._cursors(part.key) if per_parent else None
             for warning in dict.fromkeys((*fetched.warnings, *result.warnings)):
                 self.context.log.warning(f"{plan.name}: {warning}")
             metadata = event_metadata(
@@ -175,6 +175,12 @@ class Step:
             )
             told[part.key] = Told(metadata, result.data_version)
         return told
+
+    def _cursors(self, partition: str | None) -> CursorSummary:
+        settings = self.plan.incremental
+        return cursor_summary(
+            self.target, self.asset, partition, cursor_format=settings.cursor_format if settings else None
+        )
 
     @property
     def _parent_key(self) -> dg.AssetKey | None:

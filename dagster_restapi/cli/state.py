@@ -175,7 +175,8 @@ class State:
                 yield name, None, "not loaded", 0, None, None, None
 
     def _summary(self, plan: Plan, partition: str | None) -> str:
-        summary = cursor_summary(self._target, self._asset(plan), partition)
+        format_ = plan.incremental.cursor_format if plan.incremental else None
+        summary = cursor_summary(self._target, self._asset(plan), partition, cursor_format=format_)
         return f"{summary.count} cursors, {summary.minimum} to {summary.maximum}" if summary.count else ""
 
     def _parent_cursors(self, plan: Plan, partition: str | None) -> Mapping[str, object]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 import pendulum
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
 from dagster_restapi.config import jsonpath
 from dagster_restapi.config.actions import AnyAction, ErrorRule, Rule
@@ -20,6 +21,7 @@ from dagster_restapi.config.dlt_objects import is_dlt, is_incremental, settings_
 from dagster_restapi.config.functions import Function
 from dagster_restapi.config.paginators import PaginatorConfig
 from dagster_restapi.config.settings import Settings
+from dagster_restapi.config.time_format import TimeFormat, is_of_no_order
 from dagster_restapi.config.values import Value
 from dagster_restapi.secrets import Secret
 
@@ -69,7 +71,14 @@ class IncrementalConfig(Settings):
     initial_value: _CursorValue | None = None
     """Where the first load starts. Without it, the first load takes everything."""
     end_value: _CursorValue | None = None
-    """Where the rows end, exclusive. With it, the range is fixed and no cursor is kept. Needs `initial_value`."""
+    """Where the rows end, exclusive. With it, the range is fixed and no cursor is kept. Needs `initial_value`.
+    `now`: at the start of the run, for an API that wants both bounds; the cursor is kept."""
+    cursor_format: str | None = None
+    """How the records spell the cursor, where it is not ISO 8601 or a number that sorts: a strptime pattern
+    (`%d-%m-%Y`), `epoch`, `epoch_ms`, `http_date`; or `text`, for texts that sort though they look like dates."""
+    param_format: str | None = None
+    """How requests spell the cursor, where they want it otherwise: a strptime pattern, `epoch`, `epoch_ms`,
+    `http_date`. A start is rounded down to it, an end up."""
     convert: Function | None = None
     """Turns a cursor value into what the API wants to see in the request."""
     lag: Annotated[float, BeforeValidator(_lag)] | None = Field(default=None, ge=0)
@@ -110,18 +119,83 @@ class IncrementalConfig(Settings):
     def _is_path(cls, value: str) -> str:
         return _path(value)
 
+    @field_validator("cursor_format", "param_format")
+    @classmethod
+    def _is_format(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and not (value == "text" and info.field_name == "cursor_format"):
+            TimeFormat.of(value)
+        return value
+
+    @field_validator("convert", mode="before")
+    @classmethod
+    def _is_function(cls, value: Any) -> Any:
+        if isinstance(value, str) and ("%" in value or value in ("epoch", "epoch_ms", "http_date")):
+            raise ValueError(f"{value!r} is a format, which goes into `param_format`")
+        return value
+
+    @model_validator(mode="after")
+    def _formats(self) -> Self:
+        if self.convert is not None and self.param_format is not None:
+            raise ValueError("`convert` and `param_format` both shape requests: leave one of the two out")
+        for name in ("initial_value", "end_value"):
+            value = getattr(self, name)
+            if value is None or (name == "end_value" and self.ends_now):
+                continue
+            fault = self._fault_of(value)
+            if fault:
+                raise ValueError(f"`{name}` {fault}")
+            if self.param_format is not None and _instant(value, self.cursor_format) is None:
+                raise ValueError(f"`param_format` spells moments, and `{name}` {value!r} is none: set `cursor_format`")
+        if self.param_format is not None and self.cursor_format == "text":
+            raise ValueError("`param_format` spells moments, and texts are none")
+        if self.lag and self.cursor_format == "text":
+            raise ValueError("`lag` has no distance to go back among texts")
+        if (
+            self.lag
+            and self.cursor_format is None
+            and isinstance(self.initial_value, str)
+            and _is_text(self.initial_value)
+        ):
+            raise ValueError(
+                f"`lag` cannot be taken from {self.initial_value!r}: say by `cursor_format` what it spells"
+            )
+        return self
+
+    def _fault_of(self, value: CursorValue) -> str:
+        """What is wrong with the spelling of a value that is compared with the records'; "" where nothing is."""
+        if self.cursor_format is None:
+            looks = isinstance(value, str) and is_of_no_order(value)
+            return f"{value!r} does not sort by time: say by `cursor_format` how it is spelled" if looks else ""
+        if self.cursor_format == "text" or _instant(value, self.cursor_format) is not None:
+            return ""
+        return f"{value!r} is neither of `cursor_format` {self.cursor_format!r} nor ISO 8601"
+
     @model_validator(mode="after")
     def _range(self) -> Self:
-        if self.end_value is None:
+        if self.ends_now and self.last_value_func == "min":
+            raise ValueError("a cursor that moves down (`min`) does not end at `now`: leave `end_value` out")
+        if self.fixed_end is None:
             return self
         if self.initial_value is None:
             raise ValueError("`end_value` needs `initial_value`")
-        first, last = _comparable(self.initial_value), _comparable(self.end_value)
+        first, last = _comparable(self.initial_value), _comparable(self.fixed_end)
+        if self.cursor_format not in (None, "text"):
+            first, last = (_instant(value, self.cursor_format) for value in (self.initial_value, self.fixed_end))
         if type(first) is type(last) and first is not None:
             empty = first >= last if self.last_value_func == "max" else first <= last
             if empty and (self.range_end == "open" or first != last):
                 raise ValueError("`initial_value` and `end_value` leave no range between them")
         return self
+
+    @property
+    def ends_now(self) -> bool:
+        """Whether each load ends at the start of its run."""
+        return self.end_value == "now"
+
+    @property
+    def fixed_end(self) -> CursorValue | None:
+        """Where the rows end for ever, so that no cursor is kept."""
+        return None if self.ends_now else self.end_value
 
     @property
     def in_order(self) -> bool:
@@ -138,6 +212,27 @@ def _comparable(value: CursorValue) -> Any:
     except (ValueError, OverflowError):
         return None
     return parsed if isinstance(parsed, pendulum.DateTime) else None
+
+
+def _instant(value: CursorValue, format_: str | None) -> datetime | None:
+    """The moment of a value in a format, or in ISO 8601; None of any other."""
+    if format_ is not None and format_ != "text":
+        with suppress(ValueError):
+            return TimeFormat.of(format_).moment(value)
+    try:
+        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _is_text(value: str) -> bool:
+    """Whether a text is neither a number nor a date of ISO 8601."""
+    try:
+        Decimal(value)
+    except ArithmeticError:
+        return _comparable(value) is None
+    return False
 
 
 def template(value: Any, *, references: bool = False) -> Any:

@@ -84,6 +84,12 @@ def _compile(path: str) -> jsonpath.JSONPath | jsonpath.CompoundJSONPath:
 
 
 @lru_cache(maxsize=4096)
+def is_plain(path: str) -> bool:
+    """Whether a path is keys and indexes alone, so that it matches one value at the most."""
+    return bool(path) and plain_keys(path) is not None
+
+
+@lru_cache(maxsize=4096)
 def select(path: str) -> Callable[[Any], list[Any]]:
     """All matches of a path, in document order; an empty list where there are none.
 

@@ -16,7 +16,8 @@ class Facts:
         walk_pages: Pages of the walk under way, those that another unit fetched of it included.
         received: Records as the API sent them, before the processing steps and the cursor window.
         cuts: Walks that ended while more follows: by a rule, or by `max_pages`.
-        furthest: The furthest cursor value of the walk under way.
+        furthest: The furthest cursor value of the walk under way; those that lie ahead of the clock left out.
+        ahead: The furthest of those, of all walks.
         cursors: (key, furthest) of each parent that is done, where the child has a cursor of its own.
         failed: Keys of the parents that `on_error: skip` left out.
         owed: Keys of the parents that were owed before, and of which more follows.
@@ -30,6 +31,7 @@ class Facts:
     walks: int = 0
     received: int = 0
     furthest: Any = None
+    ahead: Any = None
     out_of_range: int = 0
     without_cursor: int = 0
     cuts: int = 0

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import msgspec
 from dagster_restapi.errors import Cancelled, PagingError, RequestError, ResponseError, RestApiError
 from dagster_restapi.extract.decimals import Decimals
 from dagster_restapi.extract.facts import Facts
-from dagster_restapi.extract.incremental import Range, furthest_of, nearest_of, rank
+from dagster_restapi.extract.incremental import Range, furthest_of, nearest_of, order_of
 from dagster_restapi.extract.parents import FILE, Frozen, ParentRow, RequestFields, freeze_parents, included, parse_row
 from dagster_restapi.extract.progress import Progress
 from dagster_restapi.extract.side_by_side import Item, side_by_side
@@ -31,6 +32,7 @@ from dagster_restapi.spool import Spool
 
 if TYPE_CHECKING:
     from dagster_restapi.config.endpoint import IncrementalConfig
+    from dagster_restapi.extract.cursor_order import CursorOrder
     from dagster_restapi.extract.walker import Walker
     from dagster_restapi.http.walk import Page, Walk
     from dagster_restapi.model import JsonScalar, Parent, Plan, Slice
@@ -119,6 +121,8 @@ class Fetch:
                 received=sum(facts.received for facts in done),
                 pages=sum(facts.pages for facts in done),
             )
+        if self._plan.incremental and self._plan.incremental.ends_now and "now" not in self._spool.notes:
+            self._spool.note(now=datetime.now(UTC).isoformat())
         started, before = time.monotonic(), _spent(self._walker)
         self._notes = len(self._walker.session.meter.notes)
         try:
@@ -353,22 +357,23 @@ class Fetch:
 
         A parent that failed in a window given by hand is owed that window: it is asked from the beginning on.
         """
-        if self._plan.incremental is None or self._slice.window:
+        settings = self._plan.incremental
+        if settings is None or self._slice.window:
             return
         path = self._spool.directory / CURSORS_FILE
         part = path.with_suffix(".part")
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as lines:
-            lines.writelines(msgspec.json.encode(line) + b"\n" for line in self._new_cursors())
+            lines.writelines(msgspec.json.encode(line) + b"\n" for line in self._new_cursors(order_of(settings)))
         part.replace(path)
         self._spool.keep(path)
 
-    def _new_cursors(self) -> Iterator[dict[str, Any]]:
+    def _new_cursors(self, order: CursorOrder) -> Iterator[dict[str, Any]]:
         if self._slice.by_hand:
             yield from ({"key": key, "value": None, "kind": "text"} for key in self._failed())
             return
         for _, unit in sorted(self._spool.units.items()):
             for key, value in unit.facts.get("cursors", ()):
-                ranked = rank(value)
+                ranked = order.rank(value)
                 yield {"key": key, "value": value, "kind": ranked.kind if ranked else "text"}
 
     # ---- one walk ------------------------------------------------------------------------------------------------
@@ -414,7 +419,7 @@ class Fetch:
             places = range_.places if self._slice.stretch else None
             if row is not None and row.cursor is not None:
                 places = range_.not_beyond(row.cursor, records)
-            facts.furthest = range_.furthest
+            facts.furthest, facts.ahead = range_.furthest, range_.ahead
             facts.out_of_range, facts.without_cursor = range_.out_of_range, range_.without_cursor
         fault: ResponseError | None = None
         try:
@@ -442,9 +447,15 @@ class Fetch:
         if settings is None:
             return None
         cursor = self._slice.cursor.value if self._slice.cursor else None
-        range_ = Range.of(settings, self._slice, row.cursor if row else cursor, self._where)
-        range_.resume(facts.furthest, facts.out_of_range, facts.without_cursor)
+        range_ = Range.of(settings, self._slice, row.cursor if row else cursor, self._where, self._now)
+        range_.resume(facts.furthest, facts.out_of_range, facts.without_cursor, facts.ahead)
         return range_
+
+    @property
+    def _now(self) -> datetime | None:
+        """The start of the first attempt, where requests end there: a page of a later one is of the same range."""
+        noted = self._spool.notes.get("now")
+        return datetime.fromisoformat(noted) if noted else None
 
     # ---- threads and ends ----------------------------------------------------------------------------------------
     def _run_all(self, work: Callable[[Item], None], items: Iterator[Item] | list[Item], workers: int) -> None:
@@ -486,7 +497,8 @@ class Fetch:
         all_facts = [Facts.parse(unit.facts) for _, unit in sorted(self._spool.units.items())]
         parents = self._spool.notes.get("parents", {})
         furthest = self._cursor_moves_to(all_facts)
-        ranked = None if furthest is None else rank(furthest)
+        settings = self._plan.incremental
+        ranked = order_of(settings).rank(furthest) if settings and furthest is not None else None
         failed = tuple(self._failed())
         complete = all(facts.complete for facts in all_facts) and parents.get("complete", True)
         moves = complete and not self._slice.by_hand
@@ -505,7 +517,8 @@ class Fetch:
             owed_parents=tuple(key for facts in all_facts for key in facts.owed),
             settled_parents=tuple(key for facts in all_facts for key in facts.settled),
             parents_complete=parents.get("complete", True),
-            held_back=any(facts.held_back for facts in all_facts) or self._is_held_back(all_facts),
+            held_back=any(facts.held_back or facts.ahead is not None for facts in all_facts)
+            or self._is_held_back(all_facts),
             skipped_parents=parents.get("skipped", 0),
             parent_load_id=parents.get("load_id" if moves else "since"),
             warnings=self._warnings(all_facts),
@@ -528,7 +541,7 @@ class Fetch:
     def _cursor_moves_to(self, all_facts: list[Facts]) -> Any:
         """The furthest value that a complete walk on from the cursor saw; None: the cursor stays where it is."""
         settings = self._plan.incremental
-        if settings is None or self._plan.parent is not None or settings.end_value is not None:
+        if settings is None or self._plan.parent is not None or settings.fixed_end is not None:
             return None
         if self._slice.by_hand or self._slice.window or not all(facts.complete for facts in all_facts):
             return None
@@ -586,9 +599,27 @@ class Fetch:
         of_parents = self._spool.notes.get("parents", {}).get("warnings", ())
         of_pages = (warning for facts in all_facts for warning in facts.warnings)
         of_session = self._walker.session.meter.warnings
-        distinct = list(dict.fromkeys((*self._skipped(), *of_session, *of_parents, *of_pages)))
+        own = (*self._skipped(), *self._from_future(all_facts))
+        distinct = list(dict.fromkeys((*own, *of_session, *of_parents, *of_pages)))
         more = [f"and {len(distinct) - 10} more warnings"] if len(distinct) > 10 else []
         return (*distinct[:10], *more)
+
+    def _from_future(self, all_facts: list[Facts]) -> list[str]:
+        """What there is to say of cursors that lie in the future, where the load goes on from one or found one."""
+        settings, now = self._plan.incremental, datetime.now(UTC)
+        if settings is None or settings.last_value_func == "min" or settings.fixed_end is not None:
+            return []
+        order, told = order_of(settings), list[str]()
+        found = furthest_of([facts.ahead for facts in all_facts], settings)
+        before = self._slice.cursor.value if self._slice.cursor and not self._slice.by_hand else None
+        for value, consequence in (
+            (before, "the load went on from there, and passed what lies before: begin anew by `full_refresh: true`"),
+            (found, "the row is loaded, and the cursor stays behind, so that it passes nothing that comes until then"),
+        ):
+            ranked = None if value is None else order.rank(value)
+            if ranked is not None and order.is_from_future(ranked, now):
+                told.append(f"the cursor value {value!r} lies in the future: {consequence}")
+        return told
 
     def _skipped(self) -> list[str]:
         """How many parents `on_error: skip` left out, and which, in one warning; the log has each with its error."""

@@ -9,6 +9,7 @@ _restapi_columns   which column holds which path of a record
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import duckdb
 import msgspec
 
+from dagster_restapi.config.time_format import TimeFormat
 from dagster_restapi.model import Conditions, Cursor, JsonScalar, LedgerRow, LoadResult
 from dagster_restapi.slice_state import key_text
 from dagster_restapi.tables.owner import REGISTRY, Claim, look_at
@@ -472,17 +474,26 @@ def typed_cursors(
     return frozenset(key for (key,) in rows)
 
 
-def cursor_summary(target: Target, asset: str, partition: str | None = None) -> CursorSummary:
-    """How many cursors a child keeps, and the lowest and highest of them, compared by their kind."""
+def cursor_summary(
+    target: Target, asset: str, partition: str | None = None, *, cursor_format: str | None = None
+) -> CursorSummary:
+    """How many cursors a child keeps, and the lowest and highest of them, compared by their kind.
+
+    Args:
+        cursor_format: The setting that gives them their order.
+    """
     if not target.exists:
         return CursorSummary(0, None, None)
     with target.read() as connection:
         values = parent_cursors(connection, target.space(connection), asset, partition)
-    ordered = sorted((value for value, _ in values.values()), key=_order)
+    ordered = sorted((value for value, _ in values.values()), key=lambda value: _order(value, cursor_format))
     return CursorSummary(len(ordered), ordered[0] if ordered else None, ordered[-1] if ordered else None)
 
 
-def _order(value: JsonScalar) -> tuple[int, Any]:
+def _order(value: JsonScalar, cursor_format: str | None) -> tuple[int, Any]:
+    if cursor_format is not None and cursor_format != "text":
+        with suppress(ValueError):
+            return 1, TimeFormat.of(cursor_format).moment(value).timestamp()
     if isinstance(value, str):
         try:
             instant = datetime.fromisoformat(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 
@@ -57,7 +58,8 @@ def reset(target: Target, asset: str, partition: str | None = None) -> int:
         slices = ledger.newest_ones(connection, space, asset, partition)
         for newest in slices:
             # All rows lie beyond a cursor that is none: an append has to look for what comes again among all of them.
-            noted = {"reset": True, "beyond_cursor": True, "cursor_path": None, "cursor_direction": None}
+            noted: dict[str, Any] = {"reset": True, "beyond_cursor": True}
+            noted |= dict.fromkeys(("cursor_path", "cursor_direction", "cursor_format"))
             mark(connection, space, newest, "reset", notes=noted, cursor=None, parent_load_id=None)
             connection.execute(f"DELETE FROM {space.table(ledger.CURSORS)} WHERE {_SLICE}", [asset, newest.partition])
     return len(slices)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import duckdb
 
 from dagster_restapi.errors import OverlapError, TableError
 from dagster_restapi.model import TablePlan
+from dagster_restapi.schema import is_instant
 from dagster_restapi.slice_state import AT_CURSOR, Overlap
 from dagster_restapi.tables.evolve import PARTITION, REQUEST_FIELDS, Evolved, Written
 from dagster_restapi.tables.keys import Keys, staged_column
@@ -16,6 +18,7 @@ from dagster_restapi.tables.sql import Space, listing, literal, numbered, quote
 from dagster_restapi.tables.types import convert, key_text
 
 _ORDERED = frozenset({"TIMESTAMPTZ", "BIGINT", "HUGEINT", "DOUBLE"})
+_ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII).fullmatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -511,10 +514,13 @@ class _Writer:
 def _at(sql: str, kind: str, positions: tuple[tuple[str | int | float, str], ...]) -> str | None:
     """True where a column's value is one of these cursor positions.
 
-    None where DuckDB may see it otherwise than the fetch did: a column with a hint, or date-times that stayed text.
+    None where DuckDB may see it otherwise than the fetch did: a column with a hint, date-times that stayed text, or
+    dates of a format, in which one day may have several spellings.
     """
     kinds = {how for _, how in positions}
     numbers = all(not isinstance(value, str) for value, _ in positions)
+    if not all(_is_plain(value, how) for value, how in positions):
+        return None
     if kind == "TIMESTAMPTZ" and kinds == {"instant"}:
         values = listing(f"TRY_CAST({literal(str(value))} AS TIMESTAMPTZ)" for value, _ in positions)
     elif kind in ("BIGINT", "HUGEINT", "DOUBLE") and kinds == {"number"} and numbers:
@@ -524,6 +530,13 @@ def _at(sql: str, kind: str, positions: tuple[tuple[str | int | float, str], ...
     else:
         return None
     return f"coalesce({sql} IN ({values}), false)"
+
+
+def _is_plain(value: str | float, kind: str) -> bool:
+    """Whether a date-time is one that DuckDB casts, and a date is in the one spelling that ISO 8601 has for it."""
+    if kind == "instant":
+        return is_instant(str(value))
+    return kind != "date" or bool(_ISO_DATE(str(value)))
 
 
 def _position(value: str | float) -> str:

@@ -170,6 +170,22 @@ def test_a_row_that_changes_at_the_very_cursor_is_new(
     assert len(events.tick().run_requests) == 1
 
 
+def test_a_row_from_the_future_that_holds_the_cursor_back_is_not_new_for_ever(
+    instance: dg.DagsterInstance, api: Any
+) -> None:
+    rows = [{"id": 1, "at": "28-01-2024"}, {"id": 2, "at": "01-01-2999"}]
+    api.route("/items", lambda request: rows)
+    endpoint = {"path": "items", "incremental": {"cursor_path": "at", "cursor_format": "%d-%m-%Y"}}
+    config = {"client": {"base_url": api.url}, "resources": [{"name": "items", "endpoint": endpoint}]}
+    items = Sensor(build_rest_api_sensor(config, "items"), instance)
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization("items", metadata={"dagster_restapi/cursor": "28-01-2024"})
+    )
+    assert [items.tick().skip_message for _ in range(2)] == ["items has nothing new"] * 2
+    rows.append({"id": 3, "at": "05-02-2024"})
+    assert len(items.tick().run_requests) == 1
+
+
 def test_without_marks_of_the_server_the_rows_are_compared(
     instance: dg.DagsterInstance, sample_api: SampleApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
