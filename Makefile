@@ -11,6 +11,7 @@ KILLS ?= 200
 SEEDS ?= 200
 MODEL_ARGS ?=
 SEED ?= 1
+WORLDS ?= 10000
 GB ?= 5
 MEMORY ?= 512MB
 BENCH_ARGS ?=
@@ -24,7 +25,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV DAGSTER_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui ui-test dg-test test fuzz test-duckdb-lts kill model big-spool bench differential lint format types check lock clean
+.PHONY: help demo ui ui-test dg-test test fuzz test-duckdb-lts kill model answers big-spool bench differential lint format types check lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -57,6 +58,9 @@ kill: $(VENV)/.development ## Kill real runs at random and at every named instan
 
 model: $(VENV)/.development ## Play random sequences of runs against a model of the tables (SEEDS=200 SEED=1 MODEL_ARGS="--jobs 2 --keep-going")
 	@PYTHONPATH=tests $(RUN) model --sequences $(SEEDS) --seed $(SEED) $(MODEL_ARGS)
+
+answers: $(VENV)/.development ## Walk pages with generated answers against a model of when a walk may end (WORLDS=10000 SEED=1)
+	@PYTHONPATH=tests $(RUN) answers --worlds $(WORLDS) --seed $(SEED)
 
 big-spool: $(VENV)/.runtime ## Load a spool much larger than DuckDB's memory limit (GB=5 MEMORY=512MB)
 	@$(RUN) benchmarks.big_spool --gb $(GB) --memory $(MEMORY)

@@ -107,9 +107,9 @@ def detect_total(facts: PageFacts) -> str | None:
     """Where the answer to the first request tells the number of rows in all pages: a JSONPath, or a header's name.
 
     A number under a usual name counts if it is at least the number of elements on the page; `count` only if it is more,
-    since at many APIs it is the number on the page.
+    since at many APIs it is the number on the page. On an empty page 0 tells nothing.
     """
-    if not facts.items:
+    if facts.items is None:
         return None
     if isinstance(facts.body, dict):
         envelopes = [((), facts.body)] + [
@@ -121,9 +121,15 @@ def detect_total(facts: PageFacts) -> str | None:
             for keys, envelope in envelopes:
                 for key, value in envelope.items():
                     number = read_number(value) if key.lower() == name else None
-                    if number is not None and (number > facts.items or (number == facts.items and name != "count")):
+                    if number is not None and _is_total(name, number, facts.items):
                         return key_path((*keys, key))
     return next((name for name in (*_TOTAL_HEADERS, "content-range") if read_total(facts, name) is not None), None)
+
+
+def _is_total(name: str, number: int, items: int) -> bool:
+    if name == "count":
+        return number > items > 0
+    return number >= max(items, 1)
 
 
 def read_total(facts: PageFacts, place: str) -> int | None:

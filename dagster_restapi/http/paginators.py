@@ -49,13 +49,14 @@ class End:
     Attributes:
         short: Why this may not be all there is, where the answer itself says that more follows.
         chosen: The configuration's own maximum was reached: what may follow is not wanted.
-        told: The answer, or the configuration, has said that nothing follows: links and flags elsewhere in it do not
-            count.
+        told: A flag that the configuration names says that nothing follows: links elsewhere in the answer do not count.
+        sure: Where the walk has been tells that this is the end: neither do flags.
     """
 
     short: str | None = None
     chosen: bool = False
     told: bool = False
+    sure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ def select(
         choice = detect_data(body, where)
     elif choice.detected:
         _refuse_failure(body, where)
+        _refuse_late_list(body, choice, where)
     matches = jsonpath.select(choice.path)(body)
     if not matches:
         return _nothing(body, choice, missing_data, where)
@@ -277,7 +278,8 @@ def _lists(body: dict[str, Any], at: tuple[str, ...] = ()) -> list[tuple[tuple[s
 
 _PAGING_KEYS = (
     "next", "prev", "first", "last", "total", "count", "page", "per_page", "limit", "offset", "size", "has_", "hasmore",
-    "cursor", "link", "_link", "meta", "_meta", "paging", "start", "end",
+    "cursor", "link", "_link", "meta", "_meta", "paging", "start", "end", "after", "before", "@odata", "is_last",
+    "islast",
 )  # fmt: skip
 
 
@@ -288,6 +290,19 @@ def _null_page(body: dict[str, Any]) -> tuple[str, ...] | None:
     if len(nulls) == 1 and others and all(key.startswith(_PAGING_KEYS) for key in others):
         return (nulls[0],)
     return None
+
+
+def _refuse_late_list(body: Any, choice: Choice, where: str) -> None:
+    """The first page had no list, so it was taken for a record; now there is one: which of the two is the data?"""
+    if choice.path != "$" or choice.listed or not isinstance(body, dict):
+        return
+    late = next((keys for keys, value in _lists(body) if value and keys[-1].lower() not in _ERROR_KEYS), None)
+    if late is not None:
+        raise ResponseError(
+            f"there is a list at {key_path(late)!r}, and the first page had none: it was taken for a record itself",
+            where=where,
+            hint='Say where the records are with data_selector; "$" if each answer is one.',
+        )
 
 
 def _refuse_failure(body: Any, where: str) -> None:

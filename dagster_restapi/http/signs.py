@@ -113,7 +113,7 @@ def _inside(body: Mapping[str, Any], at: Keys, data: tuple[str | int, ...]) -> I
             continue
         path, plain = key_path(keys), _plain(key)
         if isinstance(value, bool):
-            if value if plain in _MORE else plain in _LAST:
+            if plain in (_MORE if value else _LAST):
                 yield Sign("flag", path, value)
         elif isinstance(value, str | int | float):
             if value and is_next(key) and str(value).strip().lower() not in ("", "null", "none", "false"):

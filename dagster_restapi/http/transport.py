@@ -163,7 +163,7 @@ class _Response(HTTPResponse):
         super().__init__(self._reads or sock, *args, **kwargs)  # type: ignore[arg-type]  # it asks for a makefile only
 
     def _read_status(self) -> tuple[str, int, str]:
-        """An answer on the way to the answer (102, 103: RFC 9110, 15.2) is passed over, as http.client does with 100."""
+        """Answers on the way to the answer (102, 103: RFC 9110, 15.2) are passed over, as http.client does with 100."""
         version, status, reason = super()._read_status()  # type: ignore[misc]
         interim = 100 < status < 200 and status != HTTPStatus.SWITCHING_PROTOCOLS
         return version, HTTPStatus.CONTINUE if interim else status, reason

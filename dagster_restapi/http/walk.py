@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dagster_restapi.http.session import Answer, Call, Session
 
 _EMPTY_PAGES = 1000  # in a row, before a walk counts as endless
+_COMPARED = 64  # records of a page, where it is to be told from another that may have changed
 _NEARBY = 256  # pages fetched out of order whose content is kept for comparison
 
 
@@ -101,6 +102,7 @@ class _Position(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     rows: int | None = 0  # elements so far; None: a page could not be counted
     pages: int = 0  # pages so far, those that were only repeated left out
     last: str | None = None  # fingerprint of the page before
+    first: tuple[str, ...] = ()  # of records of the first page, while a guess has yet to prove itself
     tokens: Trail = Trail()
     contents: Trail = Trail()
     empty: int = 0  # empty pages in a row
@@ -322,20 +324,21 @@ class _Arrived:
         content = self.content
         if self.selection.nulls:
             warnings.append("nulls in the list of rows were left out")
-        if content is not None and content == position.last:
+        same = content is not None and content == position.last
+        if same or self._is_first_again:
             corrected = self.paginator.same_again(at)
             if self.paginator.stop_on_repeat:
-                return self._page([], End(told=True), position, warnings)
-            if corrected is None and position.guess and position.pages == 1:
+                return self._page([], End(sure=True), position, warnings)
+            if (corrected is None or not same) and position.guess and position.pages == 1:
                 short = f"{_wrong_guess(position)}, and more may follow" if position.sure else None
-                return self._page([], End(short, told=True), position, [] if short else [_wrong_guess(position)])
+                return self._page([], End(short, sure=True), position, [] if short else [_wrong_guess(position)])
             if corrected is None:
                 raise PagingError(SAME_ROWS, hint=SAME_PAGE)
             warnings.append("pages 0 and 1 are the same page, taken once: this API counts from 1 (set base_page: 1)")
             at, records, items = corrected, [], 0
         remark = None if position.said else self.paginator.remark(at, self.facts)
         total_path = position.total_path
-        if position.number == 1 and self._data is not None:
+        if total_path is None and self._data is not None:
             total_path = detect_total(self.facts)
         told = self._total(at, total_path) or position.told
         after = msgspec.structs.replace(
@@ -348,6 +351,7 @@ class _Arrived:
             rows=None if position.rows is None or items is None else position.rows + items,
             pages=position.pages + (at is self.at),
             last=content,
+            first=self._fingerprints if position.number == 1 and position.guess and content is not None else (),
             empty=position.empty + 1 if self.selection.items == 0 else 0,
             seen=position.seen or self.paginator.names_next(self.facts),
             said=position.said or remark is not None,
@@ -361,7 +365,21 @@ class _Arrived:
     @property
     def _data(self) -> tuple[str | int, ...] | None:
         """The keys of the records in the body; None where the whole body is one."""
-        return keys_of(self.selection.choice)
+        keys = keys_of(self.selection.choice)
+        return () if keys is None and not self.selection.records else keys
+
+    @cached_property
+    def _fingerprints(self) -> tuple[str, ...]:
+        return tuple(map(fingerprint, _keys(self.selection.records[:_COMPARED], self.key)))
+
+    @property
+    def _is_first_again(self) -> bool:
+        """Whether the page that a guess has brought is the first one, though some of its records have changed."""
+        first = self.position.first
+        return (
+            bool(first)
+            and 2 * len(set(first) & set(self._fingerprints)) >= min(len(first), len(self._fingerprints)) > 0
+        )
 
     def _all_came(self, after: _Position) -> bool:
         """Whether a counter may end at a total that nobody has vouched for: it may be that of the rows on this page.
@@ -419,7 +437,7 @@ class _Arrived:
         told, itself = after.told, token == self.paginator.token(at)
         all_came = told is not None and told.unit != "pages" and after.rows is not None and after.rows >= told.value
         if self.selection.items == 0 or (itself and (all_came or self.paginator.stop_on_repeat)):
-            return End(told=True)
+            return End(sure=True)
         raise PagingError(
             "the answer names a next page that was fetched already, though this one has rows",
             hint="The API pages in circles. If it ends by naming the last page again, set `stop_on_repeat: true`.",
@@ -461,15 +479,18 @@ class _Arrived:
         remedy = "how this API pages was not recognised, so set its paginator" if unknown else "check the paginator"
         if told is not None and told.unit == "pages" and told.value > pages:
             return f"the API tells of {told.value} pages, {pages} came"
-        by_pages = told is not None and told.unit == "either" and told.value == pages
+        by_pages = told is not None and told.unit == "either" and told.value == pages and bool(rows)
         if told is not None and told.unit != "pages" and rows is not None and told.value > rows and not by_pages:
             return f"the API tells of {told.value} rows, {rows} came; {remedy if unknown else 'some may have moved'}"
-        if end.told or self._data is None:
+        if end.sure or self._data is None:
             return None
-        kinds = ("flag",) if self.selection.items == 0 else ("flag", "url", "cursor")
+        # An empty page, or one that says it is the last, may have a link all the same: to itself, or to what will come.
+        kinds = ("flag",) if end.told or self.selection.items == 0 else ("flag", "url", "cursor")
         sign = next((sign for sign in signs(self.facts, self._data) if sign.kind in kinds), None)
         if sign is not None:
             return f"the walk ended, though {sign} in the last answer; {remedy}"
+        if end.told:
+            return None
         place = None if after.seen else self.paginator.next_place
         if place is not None and _may_be_full(self.selection.items, self.facts.answer.url):
             return f"{place} was in no answer, and the page looks full ({self.selection.items} rows); {remedy}"

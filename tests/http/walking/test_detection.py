@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dagster_restapi.errors import ResponseError
+from dagster_restapi.errors import PagingError, RequestError, ResponseError
 from dagster_restapi.http.select import as_object, detect_data, select
 
 
@@ -137,7 +137,6 @@ def test_a_choice_is_made_on_the_first_answer_and_kept_in_another_process(api):
         ({"Items": [1], "x": [2]}, '$["Items"]'),
         ({"x": [2], "Items": [1]}, '$["x"]'),
         ({"id": 1, "name": "one"}, "$"),
-        ({}, "$"),
         (None, "$"),
         ({"errors": [], "list": [1]}, '$["list"]'),
         ({"total": 0, "items": None, "next": None}, '$["items"]'),
@@ -224,3 +223,62 @@ def test_records_of_nested_lists_do_not_move_the_offset_too_far(api):
     api.answer = answer
     records = api.walk(paginator={"type": "offset", "limit": 2}, data_selector="groups[*].members")
     assert records == [{"id": i * 10 + j} for i in range(5) for j in range(3)]
+
+
+def test_an_empty_object_is_neither_rows_nor_none(api):
+    api.answer = lambda request: {}
+    with pytest.raises(ResponseError, match="empty object"):
+        api.walk()
+    assert api.walk(data_selector="$") == [{}]
+
+
+# ---- guesses that turn out wrong -------------------------------------------------------------------------------
+@pytest.mark.parametrize("key", ["nextBuildNumber", "next_billing_date", "next_check"])
+@pytest.mark.parametrize("changed", [False, True], ids=["the same", "some of it changed"])
+@pytest.mark.parametrize("status", [200, 400, 404, 422])
+def test_a_wild_guess_is_taken_back(api, key, changed, status):
+    def answer(request):
+        if "cursor" in request.query and status != 200:
+            return status, {"error": "unknown parameter"}
+        last = [{"id": 4, "at": len(api.requests) if changed else 0}]
+        return {"builds": rows(1, 2, 3) + last, key: 43}
+
+    api.answer = answer
+    first, second = api.client().paginate("items")
+    assert ([row["id"] for row in first], second.records, second.complete) == ([1, 2, 3, 4], [], True)
+    assert key in second.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "body", [{"nextPageToken": "t"}, {"total_pages": 3}, {"next_cursor": "c"}, {"nextLink": "/items?p=2"}]
+)
+def test_a_guess_by_a_usual_name_that_leads_nowhere_is_a_sign_of_more(api, body):
+    api.answer = lambda request: {"data": rows(1, 2), **body}
+    pages = list(api.client().paginate("items"))
+    assert [row for page in pages for row in page] == rows(1, 2)
+    assert not pages[-1].complete
+    assert next(iter(body)) in pages[-1].warnings[0]
+    with pytest.raises(PagingError, match=next(iter(body))):
+        api.walk(on_short_total="fail")
+
+
+def test_an_error_of_a_guessed_page_names_the_guess(api):
+    api.answer = lambda request: (
+        (500, {}) if "page_token" in request.query else {"data": rows(1), "next_page_token": "t"}
+    )
+    with pytest.raises(RequestError, match=r"guess \(cursor, for \$\[\"next_page_token\"\] in the first answer\)"):
+        api.walk()
+
+
+def test_a_link_that_leads_elsewhere_under_an_unusual_name_is_not_followed(api):
+    api.answer = lambda request: {"events": rows(1), "next_event_url": "http://127.0.0.1:9/events/5"}
+    (page,) = api.client().paginate("items")
+    assert (page.complete, page.warnings) == (True, ())
+
+
+def test_a_list_that_comes_late_is_refused(api):
+    api.answer = lambda request: (
+        {"thing": None, "next": "/items?p=2"} if "p" not in request.query else {"thing": rows(1)}
+    )
+    with pytest.raises(ResponseError, match="taken for a record"):
+        api.walk()
