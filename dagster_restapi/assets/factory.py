@@ -52,7 +52,7 @@ def build_rest_api_assets(
         backfill_policy: By default one run for a range of time windows, and one for each key of anything else.
         translator: Changes keys, groups, tags, owners.
         io_manager_key: Resource key of a `DuckDBRestApiIOManager`.
-        retry_policy: For failed steps, killed ones included.
+        retry_policy: For failed steps, killed ones included. Faults that will not pass are not tried again.
         op_tags: Tags of every op, for run launchers and executors.
         pool: Dagster pool of every op: limits steps at once over all machines.
 
