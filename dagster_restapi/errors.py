@@ -15,10 +15,22 @@ class RestApiError(Exception):
         what: One sentence that states the fault.
         where: Resource, URL, page or configuration path, joined to `what` in brackets.
         hint: One sentence that says what to do.
+        transient: Where more is known of this fault than of its kind.
+
+    Attributes:
+        transient: Whether a later try of the same step may succeed, and does no harm.
+        acted: Whether the server may have carried out the request that ended with it.
     """
 
-    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+    transient: bool = False
+    acted: bool = True
+
+    def __init__(
+        self, what: str, *, where: str | None = None, hint: str | None = None, transient: bool | None = None
+    ) -> None:
         self.what, self.where, self.hint = _shown(what), where and _shown(where), hint and _shown(hint)
+        if transient is not None:
+            self.transient = transient
         text = f"{self.what} [{self.where}]" if self.where else self.what
         super().__init__(f"{text}\n{self.hint}" if self.hint else text)
 
@@ -37,21 +49,32 @@ def _shown(text: str) -> str:
 class ConfigError(RestApiError, ValueError):
     """The configuration cannot mean anything, or asks for something that is not built."""
 
+    acted = False
+
 
 class RequestError(RestApiError):
     """A request was not answered as it must be: connection, status, or a refused address."""
 
     status: int | None = None
+    acted = False
 
     def __init__(
-        self, what: str, *, where: str | None = None, hint: str | None = None, status: int | None = None
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        hint: str | None = None,
+        status: int | None = None,
+        transient: bool | None = None,
     ) -> None:
-        super().__init__(what, where=where, hint=hint)
+        super().__init__(what, where=where, hint=hint, transient=transient)
         self.status = status
 
 
 class ResponseError(RestApiError):
     """An answer came, but its body is not what the configuration says: no JSON, no data path, too large."""
+
+    transient = True
 
 
 class PagingError(RestApiError):
@@ -65,6 +88,8 @@ class ExtractError(RestApiError):
 class SpoolError(RestApiError):
     """The spool on local disk is in use, damaged, or cannot be written."""
 
+    transient = True
+
 
 class TableError(RestApiError):
     """A spool cannot be brought into its tables. They are as they were before, unless the message says otherwise."""
@@ -72,6 +97,8 @@ class TableError(RestApiError):
 
 class OutOfMemory(TableError):
     """DuckDB needs more memory than it may take."""
+
+    transient = True
 
 
 class RowsError(TableError):
@@ -84,6 +111,8 @@ class ContractError(RowsError):
 
 class PartError(TableError):
     """Only a part was fetched, and it would take the place of rows that stand."""
+
+    transient = True
 
 
 class OverlapError(TableError):
@@ -98,6 +127,7 @@ class CommitInDoubt(TableError):
         fault: What the database said.
     """
 
+    transient = True
     load_id = ""
     fault = ""
 
@@ -105,9 +135,13 @@ class CommitInDoubt(TableError):
 class LockTimeout(TableError):
     """The database file stayed locked by another process for longer than `lock_timeout`."""
 
+    transient = True
+
 
 class LedgerConflict(TableError):
     """Another load of the same asset and partition was committed since this one read its cursor."""
+
+    transient = True
 
 
 class IgnoreResponse(Exception):
@@ -117,3 +151,6 @@ class IgnoreResponse(Exception):
 
 class Cancelled(RestApiError):
     """The run was terminated; the checkpoint is kept."""
+
+    transient = True
+    acted = False

@@ -748,6 +748,7 @@ def _too_deep() -> ResponseError:
     return ResponseError(
         f"a record is nested more than {DEEPEST} levels deep",
         hint="Cut it, or make a text of what lies deep in it, by a `map` in the resource's processing_steps.",
+        transient=False,
     )
 
 

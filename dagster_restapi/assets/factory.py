@@ -18,7 +18,7 @@ from dagster_restapi.assets.schedules import build_schedules
 from dagster_restapi.assets.sensors import build_sensors_of
 from dagster_restapi.assets.source import AnyConfig, Source
 from dagster_restapi.assets.step import Step
-from dagster_restapi.assets.termination import ended_by_termination
+from dagster_restapi.assets.termination import ended_by_termination, failed_by_own_errors
 from dagster_restapi.assets.translator import RestApiTranslator, RestApiTranslatorData
 from dagster_restapi.config.source import RestApiConfig
 from dagster_restapi.errors import ConfigError
@@ -52,7 +52,7 @@ def build_rest_api_assets(
         backfill_policy: By default one run for a range of time windows, and one for each key of anything else.
         translator: Changes keys, groups, tags, owners.
         io_manager_key: Resource key of a `DuckDBRestApiIOManager`.
-        retry_policy: For failed steps, killed ones included.
+        retry_policy: For failed steps, killed ones included. Faults that will not pass are not tried again.
         op_tags: Tags of every op, for run launchers and executors.
         pool: Dagster pool of every op: limits steps at once over all machines.
 
@@ -123,17 +123,17 @@ def _asset(
         check_pair(name, parent, partitions, of_parent)
 
     def compute(context: AssetExecutionContext, **parents: ParentTable) -> Iterator[dg.MaterializeResult[Any]]:
-        config = RestApiRunConfig(**context.op_execution_context.op_config)
-        io = getattr(context.resources, io_manager_key)
-        if not isinstance(io, RestApiDbIOManager):
-            raise ConfigError(
-                f"the resource {io_manager_key!r} is a {type(io).__name__}",
-                where=f"asset {spec.key.to_user_string()}",
-                hint=f"Give Definitions resources={{{io_manager_key!r}: DuckDBRestApiIOManager(database=…)}}.",
-            )
-        tables = {parent: parents["parent"]} if parent else {}
-        by_partition = partitions is not None and of_parent is not None
-        with ended_by_termination(context):
+        with ended_by_termination(context), failed_by_own_errors(context):
+            config = RestApiRunConfig.of(context.op_execution_context.op_config, where=spec.key.to_user_string())
+            io = getattr(context.resources, io_manager_key)
+            if not isinstance(io, RestApiDbIOManager):
+                raise ConfigError(
+                    f"the resource {io_manager_key!r} is a {type(io).__name__}",
+                    where=f"asset {spec.key.to_user_string()}",
+                    hint=f"Give Definitions resources={{{io_manager_key!r}: DuckDBRestApiIOManager(database=…)}}.",
+                )
+            tables = {parent: parents["parent"]} if parent else {}
+            by_partition = partitions is not None and of_parent is not None
             yield from Step(context, config, plan, plans, io, tables, by_partition).run()
 
     compute.__signature__ = _SIGNATURE  # type: ignore[attr-defined]

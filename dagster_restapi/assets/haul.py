@@ -22,6 +22,7 @@ from dagster_restapi.errors import (
     CommitInDoubt,
     ConfigError,
     ExtractError,
+    LedgerConflict,
     OutOfMemory,
     PartError,
     RowsError,
@@ -51,7 +52,7 @@ from dagster_restapi.tables.load import check_layout, load, other_layout, root_e
 from dagster_restapi.tables.parents import copy_parent_rows
 from dagster_restapi.tables.stage import Staged, Staging
 from dagster_restapi.tables.standing import as_it_stands, brings_nothing
-from dagster_restapi.tables.target import Target, Turns
+from dagster_restapi.tables.target import Target, Turns, may_pass
 
 if TYPE_CHECKING:
     from dagster_restapi.assets.step import Step
@@ -196,12 +197,22 @@ class Haul:
         An attempt that finds other values asks another address, tenant or account: nothing that was fetched before
         belongs to what it fetches.
         """
-        plan, parts = self._plan, [self._plan.client, self._plan.endpoint]
-        while plan.parent and not plan.parent.stored:
-            plan = self._step.plans[plan.parent.resource]
-            parts.append(plan.endpoint)
-        values = environment_of(*parts)
+        values = environment_of(self._plan.client, *(plan.endpoint for plan in self._fetched_plans))
         return [keyed_hash(self._step.io.spool_root, values)] if values else []
+
+    @property
+    def _fetched_plans(self) -> list[Plan]:
+        """The plans of all that the slice is asked for with: its own, and those of parents without a table."""
+        plans = [self._plan]
+        while (parent := plans[-1].parent) and not parent.stored:
+            plans.append(self._step.plans[parent.resource])
+        return plans
+
+    @property
+    def _may_fetch_again(self) -> bool:
+        """Whether a further try may send again what is not kept: no POST that nobody called idempotent is among it."""
+        endpoints = [plan.endpoint for plan in self._fetched_plans if plan.endpoint]
+        return all(self._session.may_repeat(endpoint.method, endpoint.retry) for endpoint in endpoints)
 
     def _open_spool(self) -> Spool:
         """The slice's spool; what another run left in it only where the rules say so."""
@@ -339,8 +350,13 @@ class Haul:
             except RowsError:
                 spool.keep_from_others()  # the API may have mended them by the next run
                 raise
-            except PartError:
+            except PartError as error:
+                passes = not fetched.failed_parents or any(unit.facts.get("may_pass") for unit in spool.units.values())
+                error.transient &= passes and self._may_fetch_again
                 spool.remove()  # what is missing in it is asked for by the next try
+                raise
+            except LedgerConflict as error:
+                error.transient &= self._may_fetch_again
                 raise
 
     def _load_all(
@@ -374,7 +390,8 @@ class Haul:
             raise doubt from None
         if row is None:
             kept = "The tables are as they were, and the spool is kept, so that nothing is fetched again."
-            raise TableError(f"the load failed: {fault}", where=doubt.where, hint=way_out(doubt.fault, kept)) from None
+            hint, passes = way_out(doubt.fault, kept), may_pass(doubt.fault)
+            raise TableError(f"the load failed: {fault}", where=doubt.where, hint=hint, transient=passes) from None
         self._step.say(f"{self._plan.name}: the database reported a fault, and the load is in the tables: {fault}")
         _, part = left.pop(0)
         share = msgspec.convert(row.tell["fetched"], Fetched)

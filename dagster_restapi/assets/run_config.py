@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
+from typing import Any, Self
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, ValidationError
+
+from dagster_restapi.errors import ConfigError
 
 
 class Parents(Enum):
@@ -43,3 +47,19 @@ class RestApiRunConfig(dg.Config):
         description="For a resource with a parent: `all` rows of the parent, or only those `changed` since this "
         "resource's last load. The default is `changed` where the parent is incremental, else `all`.",
     )
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], *, where: str) -> Self:
+        """The run config of a step, checked beyond what Dagster's launchpad checks.
+
+        Args:
+            where: The asset, for the error.
+
+        Raises:
+            ConfigError: A value is not what it must be.
+        """
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        raise ConfigError("; ".join(faults), where=f"run config of {where}")

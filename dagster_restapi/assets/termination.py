@@ -1,12 +1,16 @@
-"""A step that ends with a run that a person has terminated, whatever its retry policy says."""
+"""How a step ends whatever its retry policy says: terminated by a person, or by a fault that will not pass."""
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
+
+from dagster_restapi.errors import Cancelled, RestApiError
+from dagster_restapi.secrets import redact
 
 _terminated: set[str] = set()  # runs of this process
 
@@ -36,6 +40,24 @@ def ended_by_termination(context: dg.AssetExecutionContext) -> Iterator[None]:
         "The run was terminated. What was fetched is kept: executed again, the run resumes after it.",
         allow_retries=False,
     )
+
+
+@contextmanager
+def failed_by_own_errors(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Within it, an error of this library's fails the step in its own words, and only what may pass is tried again.
+
+    Its words say where it was made; the traceback is for whoever mends this library, and stands in the debug log.
+
+    Raises:
+        dagster.Failure: For the error, which is its cause.
+    """
+    try:
+        yield
+    except Cancelled:
+        raise
+    except RestApiError as error:
+        context.log.debug(redact("".join(traceback.format_exception(error))))
+        raise dg.Failure(str(error), allow_retries=error.transient) from error.with_traceback(None)
 
 
 @contextmanager

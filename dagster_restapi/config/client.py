@@ -29,6 +29,32 @@ from dagster_restapi.secrets import Secret, conceal
 _USERINFO = re.compile(r"(https?://)([^/?#]*)@", re.IGNORECASE)
 
 
+class WaitConfig(Settings):
+    """Where the API says how long to wait, if it is not in one of the usual headers: in another header, or the body."""
+
+    header: str | None = None
+    """Name of the header; excludes `jsonpath`."""
+    jsonpath: str | None = None
+    """JSONPath of the value in the body of the error, such as `$.retry_after`; excludes `header`."""
+    unit: Literal["s", "ms", "epoch", "epoch_ms", "http_date"] = "s"
+    """What the value is: seconds or milliseconds to go; seconds or milliseconds since 1970; or a date."""
+
+    @field_validator("jsonpath")
+    @classmethod
+    def _path(cls, value: str | None) -> str | None:
+        if value is not None:
+            from dagster_restapi.config.jsonpath import first  # kept off the import path of plain configurations
+
+            first(value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_place(self) -> WaitConfig:
+        if (self.header is None) == (self.jsonpath is None):
+            raise ValueError("give either `header` or `jsonpath`")
+        return self
+
+
 class RetryConfig(Settings):
     """When and how often a request is sent again: after 429, 408, 425, 5xx, timeouts and broken connections.
 
@@ -49,6 +75,8 @@ class RetryConfig(Settings):
     idempotent: bool = False
     """POST and PATCH may be sent twice without harm, as a search may: they are retried like GET. Otherwise they are
     sent again only where the server cannot have acted on them: 429, a rate limit, a refused connection."""
+    wait: WaitConfig | None = None
+    """Where else an answer that is no success says how long to wait. Such an answer counts as a rate limit."""
 
 
 class RateLimitConfig(Settings):

@@ -20,6 +20,8 @@ class Facts:
         ahead: The furthest of those, of all walks.
         cursors: (key, furthest) of each parent that is done, where the child has a cursor of its own.
         failed: Keys of the parents that `on_error: skip` left out.
+        may_pass: How many of them may be answered by a later try.
+        sent: The root run of which a request that is sent once only is under way; "": none is.
         owed: Keys of the parents that were owed before, and of which more follows.
         settled: Keys of those of which all is here.
         held_back: Whether a cursor among them lies before its rows, for the walk was interrupted.
@@ -38,6 +40,8 @@ class Facts:
     warnings: list[str] = field(default_factory=list)
     cursors: list[tuple[dict[str, Any], Any]] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
+    may_pass: int = 0
+    sent: str = ""
     owed: list[dict[str, Any]] = field(default_factory=list)
     settled: list[dict[str, Any]] = field(default_factory=list)
     held_back: bool = False

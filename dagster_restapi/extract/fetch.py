@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dagster_restapi.errors import Cancelled, PagingError, RequestError, ResponseError, RestApiError
+from dagster_restapi.errors import Cancelled, ExtractError, PagingError, RequestError, ResponseError, RestApiError
 from dagster_restapi.extract.decimals import Decimals
 from dagster_restapi.extract.facts import Facts
 from dagster_restapi.extract.incremental import Range, furthest_of, nearest_of, order_of
@@ -220,9 +220,11 @@ class Fetch:
         writer = self._spool.writer(number)
         facts = Facts.parse(writer.facts)
         range_ = self._range(None, facts)
+        self._check_unsent(facts, None)
         for index in indexes[facts.pages :]:
             self._check_stop()
-            page = spread.walk.page(spread.pages[index])
+            page = self._asked(partial(spread.walk.page, spread.pages[index]), writer, facts, None)
+            assert page is not None
             is_last = index == len(spread.pages) - 1
             if not is_last and not page.fits:  # the next pages cannot be addressed by number
                 self._uneven = f"page {page.number} has {page.elements} rows where {page.expected} were due"
@@ -328,6 +330,7 @@ class Fetch:
             writer.rollback()
             facts = Facts.parse(before)
             facts.failed.append(row.key)
+            facts.may_pass += error.transient
             facts.owed += [row.key] if owed else []
         else:
             whole = facts.cuts == cuts
@@ -337,7 +340,7 @@ class Fetch:
             facts.held_back |= furthest != facts.furthest
             if owed:  # of a window that is given by hand, the rest is due all the same
                 (facts.settled if whole and not self._slice.by_hand else facts.owed).append(row.key)
-        facts.furthest, facts.walk_pages = None, 0
+        facts.furthest, facts.walk_pages, facts.sent = None, 0, ""
         facts.walks += 1
         return facts
 
@@ -397,8 +400,12 @@ class Fetch:
         range_ = self._range(row, facts)
         walk = self._walker.walk(self._plan, self._slice, row, range_)
         wanted = self._slice.max_pages
-        for page in walk.pages(state, max_pages=None if wanted is None else max(0, wanted - facts.walk_pages)):
-            self._check_stop()
+        pages = walk.pages(state, max_pages=None if wanted is None else max(0, wanted - facts.walk_pages))
+        at = resume_at(state)
+        self._check_unsent(facts, row)
+        while (page := self._asked(partial(next, pages, None), writer, facts, at)) is not None:
+            if not self._sends_once:  # else what has come is kept: it is not asked for again
+                self._check_stop()
             facts.walk_pages += 1
             self._take(page, row, writer, facts, range_)
             if page.next is None or (range_ is not None and range_.finished):
@@ -406,9 +413,65 @@ class Fetch:
             if page.ahead and spread and self._may_spread(page):
                 self._note_spread(page.ahead, page.number)
                 return
-            if self._plan.on_error == "fail" or self._plan.parent is None:
-                writer.commit(resume_at(page.next), facts.to_json())
+            if self._by_page:
+                at = resume_at(page.next)
+                writer.commit(at, facts.to_json())
         facts.cuts += 1  # `max_pages` ended it while more follow
+
+    # ---- requests that are sent once -------------------------------------------------------------------------------
+    @cached_property
+    def _sends_once(self) -> bool:
+        """Whether a request of the resource must not be sent twice: a POST that nobody called idempotent."""
+        endpoint = self._plan.endpoint
+        return endpoint is not None and not self._walker.session.may_repeat(endpoint.method, endpoint.retry)
+
+    @property
+    def _by_page(self) -> bool:
+        """Whether pages are committed one by one; with `on_error: skip`, all pages of a parent are."""
+        return self._plan.on_error == "fail" or self._plan.parent is None
+
+    @property
+    def _root_run(self) -> str:
+        return self._slice.root_run_id or "-"
+
+    def _check_unsent(self, facts: Facts, row: ParentRow | None) -> None:
+        """Refuses to go on where an earlier try of this run has sent a request, and its page did not get here.
+
+        Another run does not go on from this one: it asks for it in its own name.
+        """
+        if self._sends_once and facts.sent == self._root_run:
+            method = self._plan.endpoint.method if self._plan.endpoint else ""
+            raise ExtractError(
+                f"an earlier try of this run was interrupted after it had sent a {method}, which is not sent again",
+                where=self._where + (f", parent {row.label}" if row else ""),
+                hint="Set `retry: {idempotent: true}` of the endpoint, if it does no harm to send it twice, as with a "
+                "search; or start a new run, which asks for everything that is missing.",
+            )
+        facts.sent = ""
+
+    def _asked(self, ask: Callable[[], Page | None], writer: Writer, facts: Facts, at: Any) -> Page | None:
+        """A page. If its request is one that is sent once, the journal says so from before it goes out until it is in.
+
+        Args:
+            at: The unit's state before the page.
+        """
+        if not self._sends_once:
+            return ask()
+        if not facts.sent:
+            facts.sent = self._root_run
+            writer.commit(at, facts.to_json())
+        try:
+            page = ask()
+        except RestApiError as error:
+            if error.acted:
+                error.transient = False
+            elif self._by_page:
+                facts.sent = ""
+                writer.commit(at, facts.to_json())
+            raise
+        if self._by_page:
+            facts.sent = ""  # in the journal as soon as the page is
+        return page
 
     def _take(self, page: Page, row: ParentRow | None, writer: Writer, facts: Facts, range_: Range | None) -> None:
         """One page into the spool."""
@@ -427,7 +490,8 @@ class Fetch:
         except ResponseError as error:
             fault = error
         if fault:
-            raise ResponseError(fault.what, where=f"{self._where}, page {page.number}, {page.url}", hint=fault.hint)
+            where = f"{self._where}, page {page.number}, {page.url}"
+            raise ResponseError(fault.what, where=where, hint=fault.hint, transient=fault.transient)
         if page.by_position and page.next:
             self._spool.keep_from_others()  # a run of tomorrow would go on behind rows that have moved
         facts.pages += 1

@@ -13,8 +13,14 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
 
-from dagster_restapi.config.client import RetryConfig
+from dagster_restapi.config.client import RetryConfig, WaitConfig
+from dagster_restapi.config.jsonpath import first
+from dagster_restapi.errors import ResponseError
+
+if TYPE_CHECKING:
+    from dagster_restapi.http.exchange import Answer
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 _SECONDARY = (b"secondary rate limit", b"api rate limit exceeded", b"abuse detection")  # GitHub's texts, in lower case
@@ -31,6 +37,45 @@ _LEFT = ("x-ratelimit-remaining", "x-rate-limit-remaining", "ratelimit-remaining
 def is_transient(status: int) -> bool:
     """Whether a later try may succeed: 408, 425, 429 and everything from 500 on."""
     return status >= 500 or status in (408, 425, 429)
+
+
+def is_repeatable(method: str, policy: RetryConfig) -> bool:
+    """Whether a request may be sent twice, although the server may have carried it out."""
+    return policy.idempotent or method.upper() in REPEATABLE
+
+
+def wait_of(answer: Answer, place: WaitConfig | None) -> tuple[float, str] | None:
+    """How many seconds an answer asks to wait, and in which words: where `retry: {wait}` finds it, else as everywhere.
+
+    Where the place has nothing, or nothing that can be read, nothing is told there.
+    """
+    if place is not None:
+        value = _configured(answer, place)
+        wait = None if value is None else _in_seconds(value, place, answer.headers)
+        if wait is not None and wait > 0:
+            return wait, f"status {answer.status}, {place.header or place.jsonpath}: {str(value)[:_SHOWN]}"
+    return told_wait(answer.status, answer.headers, answer.body)
+
+
+def _configured(answer: Answer, place: WaitConfig) -> Any:
+    if place.header is not None:
+        return answer.headers.get(place.header)
+    assert place.jsonpath is not None, "the settings have one of both"
+    try:
+        return first(place.jsonpath)(answer.json())
+    except ResponseError:
+        return None
+
+
+def _in_seconds(value: Any, place: WaitConfig, headers: Mapping[str, str]) -> float | None:
+    if place.unit == "http_date":
+        moment = _moment(str(value))
+        return None if moment is None else moment - _now(headers)
+    try:
+        number = float(str(value).strip()) * (0.001 if place.unit in ("ms", "epoch_ms") else 1.0)
+    except ValueError:
+        return None
+    return number - _now(headers) if place.unit in ("epoch", "epoch_ms") else number
 
 
 def told_wait(status: int, headers: Mapping[str, str], body: bytes) -> tuple[float, str] | None:
@@ -127,7 +172,7 @@ class Attempts:
         self.failed = 0
         self.told = 0
         self._started = time.monotonic()
-        self._repeatable = policy.idempotent or method in REPEATABLE
+        self._repeatable = is_repeatable(method, policy)
 
     @property
     def deadline(self) -> float:

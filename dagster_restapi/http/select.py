@@ -164,6 +164,7 @@ def _nothing(body: Any, choice: Choice, missing_data: str, where: str) -> Select
         where=where,
         hint="Correct data_selector, name the API's errors in error_rules, or set `missing_data: empty` if an answer "
         "without it is a page without rows.",
+        transient=bool(choice.listed),  # on the first page it is the setting that is wrong
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from dagster_restapi.config.actions import Rule
-from dagster_restapi.config.auth import NoAuth
+from dagster_restapi.config.auth import GivenAuth, NoAuth
 from dagster_restapi.config.client import ClientConfig, RetryConfig
 from dagster_restapi.config.dlt_objects import means_ignore
 from dagster_restapi.config.values import reveal
@@ -21,7 +21,7 @@ from dagster_restapi.http.faults import Fault, status_hint, status_words
 from dagster_restapi.http.meter import Meter
 from dagster_restapi.http.origin import origin_of, safe_url, without_secrets, without_userinfo
 from dagster_restapi.http.rate_limit import Pause, Ring, ring
-from dagster_restapi.http.retry import Attempts, is_transient, told_wait
+from dagster_restapi.http.retry import Attempts, is_repeatable, is_transient, wait_of
 from dagster_restapi.http.rules import AnyRule, as_rules, holds, message_of
 from dagster_restapi.http.tokens import TokenRequest
 from dagster_restapi.http.transport import Sockets
@@ -70,8 +70,7 @@ class Session:
             self._ring = ring(config.rate_limit, str(self._wire.trust.home))
         self._rules = as_rules(config.error_rules)
         self._lock = threading.Lock()
-        self._credentials: dict[int, tuple[Any, Credentials]] = {}
-        self._policies: dict[int, tuple[RetryConfig, RetryConfig]] = {}
+        self._credentials: list[tuple[Any, Credentials]] = []  # those used last are first
         self._closed = threading.Event()
         if stop is not None:
             threading.Thread(target=self._watch, args=(stop,), name="dagster_restapi-stop", daemon=True).start()
@@ -94,7 +93,7 @@ class Session:
             call: The request whose link it is; those of its own parameters that hold a secret are left out too.
         """
         with self._lock:
-            names = frozenset[str]().union(*(made.names for _, made in self._credentials.values()))
+            names = frozenset[str]().union(*(made.names for _, made in self._credentials))
         url = self._wire.trust.followed(without_userinfo(url)[0])
         return without_secrets(url, names, _pairs(call.secret_params) if call else ())
 
@@ -132,6 +131,10 @@ class Session:
         every = (*as_rules(rules), *self._rules)
         return self._sent(hop, self._for(call.auth), every, self._policy(retry), where, fault_in)
 
+    def may_repeat(self, method: str, retry: RetryConfig | None) -> bool:
+        """Whether a request of this method may be sent twice, by the endpoint's retry settings."""
+        return is_repeatable(method, self._policy(retry))
+
     def close(self) -> None:
         """Closes the connections, unless they belong to a session of the user's."""
         self._closed.set()
@@ -164,15 +167,17 @@ class Session:
 
     # ---- settings ----------------------------------------------------------------------------------------------
     def _for(self, auth: Any) -> Credentials:
-        """The credentials that an auth configuration means, made once."""
+        """The credentials that an auth configuration means, made once for all that are equal."""
         auth = self.config.auth if auth is None else auth
         with self._lock:
-            known = self._credentials.get(id(auth))
-            if known is None:
-                if len(self._credentials) >= _KINDS:
-                    self._credentials.pop(next(iter(self._credentials)))
-                known = self._credentials[id(auth)] = (auth, self._made(auth))
-            return known[1]
+            kept = self._credentials
+            place = next((n for n, (known, _) in enumerate(kept) if known is auth), None)
+            if place is None:
+                place = next((n for n, (known, _) in enumerate(kept) if _equal(known, auth)), None)
+            entry = (auth, self._made(auth)) if place is None else kept.pop(place)
+            kept.insert(0, entry)
+            del kept[_KINDS:]
+            return entry[1]
 
     def _made(self, auth: Any) -> Credentials:
         if auth is None and self._wire.basic is not None:
@@ -191,11 +196,7 @@ class Session:
     def _policy(self, retry: RetryConfig | None) -> RetryConfig:
         if retry is None:
             return self.config.retry
-        known = self._policies.get(id(retry))
-        if known is None:
-            given = {name: getattr(retry, name) for name in retry.model_fields_set}
-            known = self._policies[id(retry)] = (retry, self.config.retry.model_copy(update=given))
-        return known[1]
+        return self.config.retry.model_copy(update={name: getattr(retry, name) for name in retry.model_fields_set})
 
     # ---- the life of a request ---------------------------------------------------------------------------------
     def _sent(
@@ -214,7 +215,7 @@ class Session:
                 self._take_turn()
             self._check_stop()
             reply = self._wire.exchange(hop, auth, where, attempts.deadline)
-            self._check_stop()
+            self._check_stop(acted=True)
             if isinstance(reply, Fault):
                 self._again(reply, None, attempts, hop, where)
                 continue
@@ -235,7 +236,7 @@ class Session:
                 if not self._may_improve(answer, attempts) or self._gives_up(answer, "", attempts, hop, where):
                     return None
             else:
-                self._again(_fault_of(answer, rule, auth.source), answer, attempts, hop, where)
+                self._again(_fault_of(answer, rule, auth.source, policy), answer, attempts, hop, where)
 
     def _may_improve(self, answer: Answer, attempts: Attempts) -> bool:
         """An answer that is to be ignored, but is one of those that are retried, gets its retries first, as in dlt."""
@@ -243,22 +244,26 @@ class Session:
 
     def _again(self, fault: Fault, answer: Answer | None, attempts: Attempts, hop: Hop, where: str) -> None:
         """Waits before the next try; or raises, where there is none."""
-        if fault.transient and attempts.may_repeat(acted=fault.acted):
+        in_doubt = fault.transient and not attempts.may_repeat(acted=fault.acted)
+        if fault.transient and not in_doubt:
             reason = self._gives_up(answer, fault.what, attempts, hop, where)
             if reason is None:
                 return
             fault = replace(fault, what=f"{fault.what}; {reason}")
-        elif fault.transient:
+        elif in_doubt:
             hint = "A POST or PATCH is not sent twice unless `retry: {idempotent: true}` says that it does no harm."
             fault = replace(fault, hint=f"{fault.hint} {hint}" if fault.hint else hint)
-        if fault.broken:
-            raise ResponseError(fault.what, where=hop.place(where), hint=fault.hint)
-        status = answer.status if answer else None
-        raise RequestError(fault.what, where=hop.place(where), hint=fault.hint, status=status)
+        known: dict[str, Any] = {"hint": fault.hint, "transient": fault.transient and not in_doubt}
+        if not fault.broken:
+            known["status"] = answer.status if answer else None
+        kind = ResponseError if fault.broken else RequestError
+        error = kind(fault.what, where=hop.place(where), **known)
+        error.acted = in_doubt or (answer is None and fault.acted)
+        raise error
 
     def _gives_up(self, answer: Answer | None, what: str, attempts: Attempts, hop: Hop, where: str) -> str | None:
         """Waits as long as the server asks, or as our own backoff says; or says why there is no further try."""
-        told = told_wait(answer.status, answer.headers, answer.body) if answer else None
+        told = wait_of(answer, attempts.policy.wait) if answer else None
         pending = answer is not None and answer.status == _NOT_READY
         if told is None and pending:
             told = attempts.patience(), "status 202"
@@ -318,9 +323,11 @@ class Session:
             (self.stop or self._closed).wait(seconds)
         self._check_stop()
 
-    def _check_stop(self) -> None:
+    def _check_stop(self, *, acted: bool = False) -> None:
         if self.stop is not None and self.stop.is_set():
-            raise Cancelled("the run was terminated")
+            error = Cancelled("the run was terminated")
+            error.acted = acted
+            raise error
 
     def _watch(self, stop: threading.Event) -> None:
         """Cuts the connections when the run is terminated: a thread that reads cannot look at an event."""
@@ -374,11 +381,16 @@ def _matching(rules: tuple[Rule, ...], reply: Reply) -> tuple[Rule | None, Reply
     return None, reply
 
 
-def _fault_of(answer: Answer, rule: Rule | None, source: str) -> Fault:
+def _equal(known: Any, auth: Any) -> bool:
+    """Whether two auth configurations mean the same; an object of the user's means itself alone."""
+    return not isinstance(known, GivenAuth) and bool(known == auth)
+
+
+def _fault_of(answer: Answer, rule: Rule | None, source: str, policy: RetryConfig) -> Fault:
     """What an unwelcome answer means: by its status, or by the rule that it fulfils."""
     words = status_words(answer) if answer.status >= 400 else f"status {answer.status}"
-    limited = told_wait(answer.status, answer.headers, answer.body) is not None
-    acted = answer.status != 429 and not limited
+    limited = wait_of(answer, policy.wait) is not None
+    acted = answer.status == _NOT_READY or (answer.status != 429 and not limited)
     if rule is None:
         transient = limited or is_transient(answer.status) or answer.status == _NOT_READY
         return Fault(words, status_hint(answer.status, source), transient=transient, acted=acted)

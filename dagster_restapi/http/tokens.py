@@ -94,12 +94,12 @@ class Tokens:
         """Gets a new token in place of one that was refused, unless another thread has done so.
 
         False where that one has just taken the place of another: then the API does not mind the token, and its issuer
-        must not be asked once for every request that is refused.
+        must not be asked once for every request that is refused. And where the issuer gives the same one again.
         """
         if refused is self._token and refused.instead is not None and time.monotonic() - refused.instead < _JUST:
             return False
-        self._renewed(refused, refused=True)
-        return True
+        renewed = self._renewed(refused, refused=True)
+        return not renewed.value or renewed.value != refused.value  # none: the session is a cookie
 
     def _renewed(self, known: Token | None, *, refused: bool = False) -> Token:
         while not self._lock.acquire(timeout=0.2):
@@ -266,6 +266,7 @@ def _access_token(answer: Answer, default: float) -> tuple[str, float]:
             "the token answer has no access_token",
             where=answer.safe_url,
             hint="Check access_token_url, and what the API wants in `access_token_request_data`.",
+            transient=False,
         )
     conceal(token, *(value for value in body.values() if isinstance(value, str) and len(value) > 20))
     try:
@@ -290,14 +291,22 @@ def session_login(
     conceal_cookies()
     if config.token_path is None:
         return "", config.expiration
-    token = first(config.token_path)(answer.json())
+    token = _text(answer) if config.token_path == "$" else first(config.token_path)(answer.json())
     if token is MISSING or not isinstance(token, (str, int)) or not str(token):
         raise ResponseError(
             f"the login's answer has no token at {config.token_path!r}",
             where=answer.safe_url,
             hint="Check `token_path` of auth, and that user and password are right.",
+            transient=False,
         )
     return str(token), config.expiration
+
+
+def _text(answer: Answer) -> Any:
+    """The whole body as a token: a JSON text or number, or a line of plain text."""
+    text = answer.text.strip()
+    plain = answer.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/plain"
+    return text if plain and text[:1] not in ('"', "{", "[", "<") and text.isprintable() else answer.json()
 
 
 def jwt_bearer(config: JwtBearerAuth, exchange: Exchange) -> tuple[str, float | None]:

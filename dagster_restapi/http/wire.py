@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlencode
 
 import requests
 import urllib3
-from requests.cookies import RequestsCookieJar, get_cookie_header
+from requests.cookies import RequestsCookieJar, extract_cookies_to_jar, get_cookie_header
 from requests.models import PreparedRequest
 from requests.structures import CaseInsensitiveDict
 
@@ -53,6 +53,7 @@ class Hop:
     Attributes:
         trusted: It goes to the API: with the client's headers, cookies and credentials. Once lost, it stays lost.
         bare: A token request: without them, wherever it goes.
+        cookies: Of a token request: those that answers on its way have set, for whom they are.
     """
 
     method: str
@@ -63,6 +64,7 @@ class Hop:
     data: Any
     trusted: bool = True
     bare: bool = False
+    cookies: RequestsCookieJar | None = None
 
     def place(self, where: str) -> str:
         """For errors: resource, method and URL, without secrets."""
@@ -148,7 +150,7 @@ class Wire:
             location = reply.answer.headers.get("location")
             if not location:
                 return reply
-            hop = self._redirected(hop, reply.answer, location, auth, where)
+            hop = self._redirected(_with_cookies(hop, reply.response), reply.answer, location, auth, where)
         return Fault(
             f"more than {self._config.max_redirects} redirects",
             "The API redirects in a circle, often to a login page: check base_url, path and auth.",
@@ -229,6 +231,8 @@ class Wire:
         if origin != origin_of(hop.url):
             raise RequestError("this URL reads differently to different readers", where=safe_url(hop.url))
         if not hop.trusted or hop.bare:
+            if hop.cookies is not None:
+                request.prepare_cookies(hop.cookies)
             return request, url, None
         cookies = get_cookie_header(self.http.cookies, request)  # type: ignore[no-untyped-call]
         if cookies is not None:
@@ -305,6 +309,15 @@ def _is_secret(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(map(_is_secret, value))
     return isinstance(value, Secret) or (value is not None and redact(str(value)) != str(value))
+
+
+def _with_cookies(hop: Hop, response: requests.Response) -> Hop:
+    """A token request with the cookies of the answer that redirects it: a login tells by them who has logged in."""
+    if not hop.bare:
+        return hop
+    jar = hop.cookies or RequestsCookieJar()
+    extract_cookies_to_jar(jar, response.request, response.raw)  # type: ignore[no-untyped-call]
+    return replace(hop, cookies=jar)
 
 
 def answer_of(response: requests.Response, url: str, exact_decimals: bool) -> Answer:

@@ -48,7 +48,7 @@ from dagster_restapi.tables.spelling import Respelled
 from dagster_restapi.tables.sql import Space, literal
 from dagster_restapi.tables.stage import Staged, Staging, is_out_of_memory, parents_have_cursors
 from dagster_restapi.tables.standing import hashes_at
-from dagster_restapi.tables.target import Log, Target, Turns
+from dagster_restapi.tables.target import Log, Target, Turns, may_pass
 from dagster_restapi.tables.types import plain
 from dagster_restapi.tables.write import Counts, Job, write
 
@@ -313,6 +313,7 @@ def _check_whole(
             where=_place(slice_),
             hint="Run it without max_pages, start_value and end_value; "
             "or with `full_refresh: true`, if the part is to replace the rows all the same.",
+            transient=slice_.max_pages is None and not slice_.by_hand,
         )
     raise PartError(
         f"the requests of {failed} parents failed, and what the others brought would take the place of {rows} rows",
@@ -563,7 +564,12 @@ def _ledger_row(
 def _failed(fault: str, request: _Request) -> TableError:
     kind = OutOfMemory if is_out_of_memory(fault) else TableError
     kept = "The tables are as they were, and the spool is kept, so that nothing is fetched again."
-    return kind(f"the load failed: {fault.splitlines()[0]}", where=_place(request.slice_), hint=way_out(fault, kept))
+    return kind(
+        f"the load failed: {fault.splitlines()[0]}",
+        where=_place(request.slice_),
+        hint=way_out(fault, kept),
+        transient=may_pass(fault),
+    )
 
 
 def _in_doubt(fault: str, request: _Request) -> CommitInDoubt:

@@ -22,7 +22,7 @@ from dagster_restapi.tables import ledger
 from dagster_restapi.tables.evolve import PARTITION, REQUEST_FIELDS, TablePath
 from dagster_restapi.tables.spelling import RESPELLED_FILE, Respelled, match
 from dagster_restapi.tables.sql import Space, literal, numbered, quote
-from dagster_restapi.tables.target import Target
+from dagster_restapi.tables.target import Target, may_pass
 from dagster_restapi.tables.types import instant_text, number_text, plain
 
 _BATCH = 10_000
@@ -108,7 +108,11 @@ def copy_parent_rows(
     except duckdb.Error as error:
         fault = str(error)
     if fault:
-        raise TableError(f"the parent's rows cannot be read: {fault.splitlines()[0]}", where=parent.table)
+        raise TableError(
+            f"the parent's rows cannot be read: {fault.splitlines()[0]}",
+            where=parent.table,
+            transient=may_pass(fault),
+        )
     told = (beside,) if beside.exists() else ()
     return ParentRows(found.rows, keys, found.skipped_null, found.newest_load_id, told)
 

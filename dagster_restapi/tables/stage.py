@@ -24,7 +24,7 @@ from dagster_restapi.spool import SMALL_SEGMENTS, Segment, Spool
 from dagster_restapi.tables.keys import Keys, find_keys, staged_column
 from dagster_restapi.tables.shape import RECORD, Branch, Field, Layout, Shape, layout
 from dagster_restapi.tables.sql import listing, literal, quote
-from dagster_restapi.tables.target import Log, Target, catalog_ahead, session
+from dagster_restapi.tables.target import Log, Target, catalog_ahead, may_pass, session
 from dagster_restapi.tables.types import beyond_calendar, key_text
 
 # While records still come:
@@ -298,7 +298,12 @@ def _told(spool: Spool) -> Iterator[None]:
         elif "`columns`" in fault:  # our own words, which say it
             fault, hint = fault.removeprefix("Invalid Input Error: "), None
     if fault:
-        raise kind(f"the records cannot be staged: {fault.splitlines()[0]}", where=str(spool.directory), hint=hint)
+        raise kind(
+            f"the records cannot be staged: {fault.splitlines()[0]}",
+            where=str(spool.directory),
+            hint=hint,
+            transient=kind is not RowsError and may_pass(fault),
+        )
 
 
 def parents_have_cursors(spool: Spool) -> bool:

@@ -28,6 +28,11 @@ _HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)(?: by user 
 _BUSY = re.compile(
     r"Could not set lock|different configuration|already attached|being used by another|conflicting", re.I
 )
+_WILL_NOT_PASS = re.compile(
+    r"(Conversion|Constraint|Binder|Catalog|Parser|Syntax|Invalid Input|Out of Range|Mismatch Type|Permission) Error|"
+    r"permission denied|read-only|not a valid DuckDB|no such file|is a directory|not a directory",
+    re.I,
+)
 _HELD = 0.3  # seconds for which short transactions share the open file
 _FIRST_NEWS, _NEWS_EVERY = 1.0, 15.0  # seconds of waiting before a log line, and between two
 _SIZE = re.compile(r"\s*(?P<number>\d+(\.\d+)?)\s*(?P<prefix>[KMGT]?)(?P<binary>i?)B?\s*", re.I)
@@ -451,9 +456,15 @@ def _name_holder(fault: str) -> str:
     return f"{match['program']} (PID {match['pid']}{user})"
 
 
+def may_pass(fault: str) -> bool:
+    """Whether DuckDB may do later what it refused now: locks, memory and disks pass, what it cannot mean does not."""
+    return not _WILL_NOT_PASS.search(fault) or fault.startswith("TransactionContext Error")
+
+
 def _cannot_open(database: str, fault: str) -> TableError:
     return TableError(
         f"the database cannot be opened: {fault.splitlines()[0]}",
         where=database,
         hint="Check that the path is a DuckDB file, and that it and its folder can be written.",
+        transient=may_pass(fault),
     )

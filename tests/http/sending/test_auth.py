@@ -407,6 +407,110 @@ def test_a_login_yields_a_cookie(api: Any, connect: Connect) -> None:
     assert api.seen("/login")[0].form() == {"user": "me"}
 
 
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_a_login_that_redirects_with_a_cookie_keeps_it(api: Any, connect: Connect, status: int) -> None:
+    def welcome(request: Any) -> Any:
+        known = request.headers.get("cookie") == "sid=cookie-1"
+        return (200, {"token": "token-1"}, {"Set-Cookie": "extra=cookie-2; Path=/"}) if known else (403, {})
+
+    api.route("/login", (status, {}, {"Set-Cookie": "sid=cookie-1; Path=/", "Location": "/welcome"}))
+    api.route("/welcome", welcome)
+    api.route("/items", lambda r: [1] if r.headers.get("cookie") == "sid=cookie-1; extra=cookie-2" else (401, {}))
+    assert get(connect(auth={"type": "session_login", "url": "login", "data": {"user": "me"}})) == [1]
+    api.route("/items", lambda r: [1] if r.headers.get("authorization") == "Bearer token-1" else (401, {}))
+    assert get(connect(auth={"type": "session_login", "url": "login", "token_path": "token"})) == [1]
+
+
+def test_a_cookie_of_a_login_goes_no_further_than_its_path(api: Any, connect: Connect) -> None:
+    api.route("/login", (302, {}, {"Set-Cookie": "sid=cookie-1; Path=/private", "Location": "/welcome"}))
+    api.route("/welcome", {"token": "token-1"})
+    api.route("/items", [1])
+    get(connect(auth={"type": "session_login", "url": "login", "token_path": "token"}))
+    assert "cookie" not in api.seen("/welcome")[0].headers
+
+
+def test_a_login_begins_without_the_cookies_of_the_one_before(api: Any, connect: Connect) -> None:
+    api.route("/login", (302, {}, {"Set-Cookie": "sid=cookie-1; Path=/", "Location": "/welcome"}))
+    api.route("/welcome", {"token": "token-1"})
+    api.replies("/items", [1], (401, {}), [2])
+    session = connect(auth={"type": "session_login", "url": "login", "data": {}})
+    assert (get(session), get(session)) == ([1], [2])
+    assert ["cookie" in request.headers for request in api.seen("/login")] == [False, False]
+
+
+def test_a_login_that_redirects_elsewhere_takes_nothing_along(api: Any, stranger: Any, connect: Connect) -> None:
+    api.route("/login", (302, {}, {"Set-Cookie": "sid=cookie-1; Path=/", "Location": f"{stranger.url}/welcome"}))
+    with pytest.raises(RequestError, match="redirects to"):
+        get(connect(auth={"type": "session_login", "url": "login"}))
+    assert not stranger.requests
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (201, b"eyJ.abc.def", {"Content-Type": "text/plain; charset=utf-8"}),
+        (201, b" eyJ.abc.def\n", {"Content-Type": "text/plain"}),
+        (201, b'"eyJ.abc.def"', {"Content-Type": "application/json"}),
+        (201, b'"eyJ.abc.def"', {"Content-Type": "text/plain"}),
+    ],
+)
+def test_a_login_may_answer_with_the_token_alone(api: Any, connect: Connect, answer: Any) -> None:
+    api.route("/login", answer)
+    api.route("/items", lambda r: [1] if r.headers.get("authorization") == "Bearer eyJ.abc.def" else (401, {}))
+    assert get(connect(auth={"type": "session_login", "url": "login", "token_path": "$"})) == [1]
+
+
+@pytest.mark.parametrize("body", [b"<html>Log in</html>", b'{"error": "no"}', b"", b"one\ntwo"])
+def test_a_page_or_an_object_is_no_token(api: Any, connect: Connect, body: bytes) -> None:
+    api.route("/login", (200, body, {"Content-Type": "text/plain"}))
+    with pytest.raises(ResponseError):
+        get(connect(auth={"type": "session_login", "url": "login", "token_path": "$"}))
+    assert len(api.requests) == 1
+
+
+def test_equal_auths_share_one_token_and_few_are_kept(api: Any, connect: Connect) -> None:
+    api.route("/login", {"token": "token-1"})
+    api.route("/items", [1])
+    session = connect()
+    login = {"type": "session_login", "url": "login", "token_path": "token", "json": {"password": "pass-word"}}
+
+    def auth(**other: Any) -> Any:
+        return ClientConfig.model_validate({"auth": {**login, **other}}).auth
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: get(session, auth=auth()), range(100)))
+    assert len(api.seen("/login")) == 1
+    get(session, auth=auth(json={"password": "other-word"}))
+    assert len(api.seen("/login")) == 2
+    for number in range(200):
+        get(session, auth=ClientConfig.model_validate({"auth": {"token": f"token-{number}"}}).auth)
+        get(session, auth=auth())
+    assert len(api.seen("/login")) == 2, "what is used stays"
+    assert len(session._credentials) <= 64
+    assert "pass-word" not in repr(session._credentials)
+
+
+def test_an_auth_object_of_the_users_means_itself_alone(api: Any, connect: Connect) -> None:
+    class Numbered(AuthBase):
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self, request: Any) -> Any:
+            request.headers["X-Number"] = str(self.number)
+            return request
+
+    api.route("/items", [1])
+    session = connect()
+    for number in range(3):
+        get(session, auth=ClientConfig.model_validate({"auth": Numbered(number)}).auth)
+    assert [request.headers["x-number"] for request in api.requests] == ["0", "1", "2"]
+
+
 def test_a_login_without_the_token_is_an_error(api: Any, connect: Connect) -> None:
     api.route("/login", {"error": "wrong password"})
     with pytest.raises(ResponseError, match=r"no token at 'data.token'"):

@@ -418,3 +418,97 @@ def test_connections_are_kept_alive(api: Any, connect: Connect) -> None:
         list(pool.map(lambda n: get(session), range(200)))
     assert api.connections <= 16
     assert session.meter.requests == 200
+
+
+# ---- a wait that the API tells in a place of its own -----------------------------------------------------------------
+def told_after(unit: str, seconds: float) -> Any:
+    now = time.time()
+    return {
+        "s": seconds,
+        "ms": int(seconds * 1000),
+        "epoch": now + seconds,
+        "epoch_ms": int((now + seconds) * 1000),
+        "http_date": formatdate(now + seconds + 1, usegmt=True),  # whole seconds
+    }[unit]
+
+
+@pytest.mark.parametrize("place", ["header", "jsonpath"])
+@pytest.mark.parametrize("unit", ["s", "ms", "epoch", "epoch_ms", "http_date"])
+@pytest.mark.parametrize("status", [429, 400, 500])
+def test_a_wait_in_another_header_or_in_the_body_is_obeyed(
+    api: Any, connect: Connect, place: str, unit: str, status: int
+) -> None:
+    told = told_after(unit, 0.4)
+    refusal = (status, {}, {"X-Wait": str(told)}) if place == "header" else (status, {"error": {"retry_after": told}})
+    api.replies("/items", refusal, [1])
+    where = {"header": "x-wait"} if place == "header" else {"jsonpath": "$.error.retry_after"}
+    session = connect(retry={"attempts": 1, "wait": {**where, "unit": unit}})
+    started = time.monotonic()
+    assert get(session) == [1], "a wait that is asked for is no failed attempt"
+    assert 0.15 <= time.monotonic() - started <= 2.5
+
+
+def test_a_wait_beyond_the_total_is_not_waited_for(api: Any, connect: Connect) -> None:
+    api.route("/items", (429, {"retry_after": 60_000}))
+    session = connect(retry={"total": 5, "wait": {"jsonpath": "retry_after", "unit": "ms"}})
+    with pytest.raises(RequestError, match=r"asks to wait 60 s \(status 429, retry_after: 60000\)") as caught:
+        get(session)
+    assert caught.value.transient
+    assert len(api.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"retry_after": "soon"}, {"retry_after": None}, {"retry_after": True}, {"retry_after": -3}, [], "no JSON"],
+)
+def test_where_the_place_says_nothing_the_usual_headers_count(api: Any, connect: Connect, body: Any) -> None:
+    api.replies("/items", (429, body, {"Retry-After": "1"}), [1])
+    started = time.monotonic()
+    assert get(connect(retry={"attempts": 1, "wait": {"jsonpath": "retry_after"}})) == [1]
+    assert time.monotonic() - started >= 0.9
+
+
+def test_a_limit_told_with_status_200_waits_where_a_rule_says_that_it_is_one(api: Any, connect: Connect) -> None:
+    api.replies("/items", {"error": "slow down", "retry_after": 0.3}, [1])
+    session = connect(
+        retry={"attempts": 1, "wait": {"jsonpath": "retry_after"}},
+        error_rules=[{"jsonpath": "error", "equals": "slow down", "action": "retry"}],
+    )
+    started = time.monotonic()
+    answer = session.send(Call("POST", session.url("items")))
+    assert answer is not None
+    assert answer.json() == [1], "also by POST: the server has not acted on it"
+    assert time.monotonic() - started >= 0.25
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"header": "a", "jsonpath": "b"}, {"jsonpath": "["}, {"header": "a", "unit": "h"}]
+)
+def test_a_wait_is_at_one_place(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"either `header` or `jsonpath`|no JSONPath|unit"):
+        RetryConfig.model_validate({"wait": wrong})
+
+
+def test_an_error_knows_whether_it_may_pass(api: Any, connect: Connect) -> None:
+    for status, method, passes, acted in [
+        (500, "GET", True, False),
+        (500, "POST", False, True),
+        (429, "POST", True, False),
+        (404, "GET", False, False),
+        (404, "POST", False, False),
+    ]:
+        api.route("/items", (status, {}))
+        session = connect(retry={"attempts": 1})
+        with pytest.raises(RequestError) as caught:
+            session.send(Call(method, session.url("items")))
+        assert (caught.value.transient, caught.value.acted) == (passes, acted), (status, method)
+
+
+def test_many_policies_are_not_kept(api: Any, connect: Connect) -> None:
+    api.route("/items", [1])
+    session = connect()
+    for number in range(100):
+        answer = session.send(Call("GET", session.url("items")), retry=RetryConfig(attempts=number % 3 + 1))
+        assert answer is not None
+    kept = [value for value in vars(session).values() if isinstance(value, (dict, list)) and len(value) > 2]
+    assert not kept

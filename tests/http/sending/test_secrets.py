@@ -114,7 +114,7 @@ def test_the_canary_is_seen_nowhere(
             except RestApiError as error:
                 texts.append(seen(error))
             assert fault == "fine" or len(texts) > 1
-            texts += [repr(made) + repr(vars(made)) for _, made in session._credentials.values()]
+            texts += [repr(made) + repr(vars(made)) for _, made in session._credentials]
             assert_clean(" ".join([*texts, *meter.notes, *meter.warnings]), f"{place}, {fault}")
     assert_clean(log.getvalue(), f"the log, {fault}")
 

@@ -141,8 +141,9 @@ def test_what_is_not_ready_is_waited_for(api, after):
         list(api.client(retry={"attempts": 1, "total": 20}).paginate("items"))
 
 
-def test_a_post_that_is_not_ready_is_not_sent_again_on_its_own(api):
-    api.answer = lambda request: (202, {"job": 1})
+@pytest.mark.parametrize("after", [{}, {"Retry-After": "0.01"}])
+def test_a_post_that_is_not_ready_is_not_sent_again_on_its_own(api, after):
+    api.answer = lambda request: (202, after, {"job": 1})
     with pytest.raises(RequestError, match="idempotent"):
         api.walk(method="POST")
     assert len(api.requests) == 1
