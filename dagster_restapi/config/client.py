@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import requests
 from pydantic import (
@@ -24,6 +24,8 @@ from dagster_restapi.config.paginators import PaginatorConfig
 from dagster_restapi.config.settings import Settings
 from dagster_restapi.config.values import Duration, Value, hidden
 from dagster_restapi.secrets import Secret, conceal
+
+ObjectParams = Literal["fail", "brackets", "json"]
 
 _USERINFO = re.compile(r"(https?://)([^/?#]*)@", re.IGNORECASE)
 
@@ -118,6 +120,9 @@ class ClientConfig(Settings):
     """When and how often a request is sent again."""
     rate_limit: RateLimitConfig | None = None
     """How many requests may be sent, whatever the API allows."""
+    object_params: ObjectParams | None = None
+    """How an object among query parameters or form fields is sent: `brackets` as `page[size]=2`, `json` as one JSON
+    text. Default: `fail`, it is refused."""
     timeout: Duration | tuple[Duration, Duration] = 60.0
     """How long to wait for the server to send something, or [to connect, to send]. Connecting alone waits 10 s at most
     where it is not given."""

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 from dagster_restapi.config import jsonpath
 from dagster_restapi.config.actions import ErrorRule, ResponseAction, Rule, action_from
 from dagster_restapi.config.auth import AuthConfig
-from dagster_restapi.config.client import RetryConfig
+from dagster_restapi.config.client import ObjectParams, RetryConfig
 from dagster_restapi.config.functions import Function
 from dagster_restapi.config.paginators import PaginatorConfig
 from dagster_restapi.config.settings import Settings
@@ -166,7 +166,8 @@ def endpoint_from(value: Any) -> Any:
 
 class EndpointConfig(Settings):
     """One endpoint. Texts in path, params, headers, json and data may hold placeholders:
-    `{resources.<name>.<field>}`, `{incremental.start_value}`, `{partition.key}`, `{env.NAME}`; `{{` is a brace.
+    `{resources.<name>.<field>}`, `{incremental.start_value}`, `{partition.key}`, `{env.NAME}`; `{{` is a brace. In the
+    path, a value is one segment; with a plus in front, `{+resources.<name>.<field>}`, it keeps its slashes.
     """
 
     path: str | None = None
@@ -180,7 +181,9 @@ class EndpointConfig(Settings):
     )
     """JSON body. A text that is one placeholder and nothing else takes that value's own type."""
     data: Annotated[Any, BeforeValidator(template), WithJsonSchema(_REQUEST_JSON)] = None
-    """Form body (a mapping), or a text that is sent as it is. Excludes `json`."""
+    """Form body (a mapping), or a text or number that is sent as it is. Excludes `json`."""
+    object_params: ObjectParams | None = None
+    """How an object in `params` or a form is sent, instead of the client's `object_params`."""
     headers: dict[str, Value | None] | None = None
     """Headers of this endpoint; they go over the client's of the same name."""
     auth: AuthConfig | None = None

@@ -13,6 +13,7 @@ from dagster_restapi.config.mistakes import ConfigPath, Mistake
 from dagster_restapi.config.paginators import AutoPaginator, SinglePagePaginator
 from dagster_restapi.config.placeholders import Placeholder, as_text, bind, escape, found, inner_names, nearest
 from dagster_restapi.config.resource import ResourceConfig, ResourceDefaults
+from dagster_restapi.config.values import LISTS, is_nested
 from dagster_restapi.errors import ConfigError
 from dagster_restapi.secrets import Secret
 
@@ -71,6 +72,7 @@ def resolve(resource: ResourceConfig, index: int, defaults: ResourceDefaults | N
             "path": settings.name if endpoint.path is None else endpoint.path,
             "missing_data": endpoint.missing_data or settings.missing_data or "fail",
             "on_short_total": endpoint.on_short_total or settings.on_short_total or "warn",
+            "object_params": endpoint.object_params or client.object_params,
         }
     )
     if endpoint.json_body is not None and endpoint.data is not None:
@@ -79,6 +81,7 @@ def resolve(resource: ResourceConfig, index: int, defaults: ResourceDefaults | N
     endpoint = _with_cursor_params(endpoint, path, mistakes)
     places = _Places(path, resource.endpoint, resource.model_fields_set)
     endpoint = _with_path_params(endpoint, places, mistakes)
+    mistakes += _without_spelling(endpoint, places)
     uses = tuple(_uses(endpoint, places, mistakes))
     paginator = endpoint.paginator or (SinglePagePaginator() if single else client.paginator or AutoPaginator())
     selector = "$" if single else endpoint.data_selector
@@ -138,9 +141,29 @@ def _with_path_params(endpoint: EndpointConfig, places: _Places, mistakes: list[
     for name in in_path:
         if params[name] is None:
             mistakes.append(Mistake(places.of("params", (name,)), "stands in the path and cannot be null"))
+        elif isinstance(params[name], (Mapping, *LISTS)):
+            kind = "an object" if isinstance(params[name], Mapping) else "a list"
+            mistakes.append(Mistake(places.of("params", (name,)), f"stands in the path and cannot be {kind}"))
     path, _ = bind(endpoint.path, {name: _path_text(params[name]) for name in in_path})
     rest = {name: value for name, value in params.items() if name not in in_path}
     return endpoint.model_copy(update={"path": path, "params": rest})
+
+
+def _without_spelling(endpoint: EndpointConfig, places: _Places) -> Iterator[Mistake]:
+    """Literal parameters and form fields that have no plain form."""
+    for part in ("params", "data"):
+        fields = getattr(endpoint, part)
+        if isinstance(fields, list):
+            yield Mistake(places.of(part), "is a list, and a form has named fields", "A list goes in `json`.")
+        if not isinstance(fields, Mapping) or endpoint.object_params in ("brackets", "json"):
+            continue
+        for name, value in fields.items():
+            if is_nested(value):
+                yield Mistake(
+                    places.of(part, (name,)),
+                    "is an object, and how it is sent is not said",
+                    "`object_params: brackets` sends name[key]=value, `object_params: json` one JSON text.",
+                )
 
 
 def _path_text(value: Any) -> str:
@@ -161,6 +184,8 @@ def _uses(endpoint: EndpointConfig, places: _Places, mistakes: list[Mistake]) ->
                 mistakes.append(Mistake(place, error.what, _path_hint(part, text, places) or error.hint))
                 continue
             for placeholder in uses:
+                if placeholder.reserved and part != "path":
+                    mistakes.append(Mistake(place, f"{placeholder}: a plus has a meaning in the path only"))
                 yield Use(place, placeholder, alone=part != "path" and text.strip() == str(placeholder))
 
 

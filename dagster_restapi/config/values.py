@@ -22,6 +22,7 @@ _SENSITIVE = re.compile(
     r"session|sessionid|sid|cookie|credential|credentials|assertion|jwt)$",
     re.IGNORECASE,
 )
+LISTS = (list, tuple, set, frozenset)  # what repeats its name among parameters
 _PAGING = re.compile(r"(?:page|next|cursor|continuation|sync|sort|partition|order|group|scroll)", re.IGNORECASE)
 
 
@@ -29,6 +30,13 @@ def is_sensitive(name: str) -> bool:
     """Whether a header or parameter of this name holds a credential, as far as names tell (`next_token` does not)."""
     spelled = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name)
     return bool(_SENSITIVE.search(spelled)) and not _PAGING.search(name)
+
+
+def is_nested(value: Any) -> bool:
+    """Whether a value has no plain place among parameters: an object, or a list that holds an object or a list."""
+    if isinstance(value, LISTS):
+        return any(isinstance(item, (Mapping, *LISTS)) for item in value)
+    return isinstance(value, Mapping)
 
 
 def seconds(value: Any) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dagster_restapi.config.placeholders import Scope, render
+from dagster_restapi.config.placeholders import Placeholder, Scope, render, render_path
 from dagster_restapi.errors import ExtractError
 from dagster_restapi.extract.incremental import Range
 from dagster_restapi.extract.parents import Frozen, ParentRow, freeze_rows, included, parent_rows
@@ -65,14 +65,17 @@ class Walker:
             incremental=range_.placeholders if range_ else {},
             partition=partition_values(slice_),
         )
+        path, encoded = render_path(endpoint.path or "", scope)
         return Call(
             method=endpoint.method,
-            url=self.session.url(render(endpoint.path or "", scope, quote=True)),
+            url=self.session.url(path),
             params=render(endpoint.params or {}, scope),
             headers=render(endpoint.headers or {}, scope),
             json=render(endpoint.json_body, scope),
             data=render(endpoint.data, scope),
             auth=endpoint.auth,
+            object_params=endpoint.object_params,
+            remark=_slash_remark(encoded[0]) if encoded else "",
         )
 
     def records(self, plan: Plan, slice_: Slice, *, max_pages: int | None = None) -> Iterator[dict[str, Any]]:
@@ -143,6 +146,14 @@ class Walker:
                 if key not in seen:
                     seen.add(key)
                     yield row
+
+
+def _slash_remark(placeholder: Placeholder) -> str:
+    several = placeholder._replace(reserved=True)
+    return (
+        f"the value of {placeholder} in the path holds a slash, which is sent encoded (%2F), as one segment; "
+        f"where it is several segments, write {several}."
+    )
 
 
 def partition_values(slice_: Slice) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from requests.utils import parse_header_links
 
+from dagster_restapi.config.client import ObjectParams
 from dagster_restapi.http.decode import decode
 from dagster_restapi.http.origin import safe_url
 
@@ -25,6 +26,8 @@ class Call:
         json: JSON body; excludes `data`.
         data: Form fields, text or bytes.
         auth: An auth model in place of the client's; None: the client's.
+        object_params: How objects in `params` and form fields are sent; None: as the client says.
+        remark: What a 404 may come from that only the maker of the call knows, for errors and warnings.
     """
 
     method: str
@@ -34,6 +37,8 @@ class Call:
     json: Any = None
     data: Any = None
     auth: Any = None
+    object_params: ObjectParams | None = None
+    remark: str = ""
 
     def __repr__(self) -> str:
         return f"Call({self.method} {safe_url(self.url)})"
