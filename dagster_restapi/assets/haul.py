@@ -417,6 +417,7 @@ class Haul:
             plan,
             fields=parent.fields,
             include=parent.include,
+            elements=parent.elements,
             destination=path,
             partition=self._partition_of_parent,
             newer_than=since,
@@ -431,6 +432,7 @@ class Haul:
             since,
             whole=since is None,
             cursors=by_parent,
+            warnings=rows.warnings,
             beside=rows.beside,
         )
 
@@ -457,14 +459,17 @@ class Haul:
         """All rows of the stored parent of a resource that is walked in memory."""
         path = spool.directory / f"parents-of-{child.table.table}.ndjson"
         target, plan = self._parent_table(parent)
-        copy_parent_rows(
+        rows = copy_parent_rows(
             target,
             plan,
             fields=parent.fields,
             include=parent.include,
+            elements=parent.elements,
             destination=path,
             partition=self._partition_of_parent,
         )
+        for warning in rows.warnings:
+            self._step.say(f"{child.name}: {warning}")
         return read_parents(path)
 
 

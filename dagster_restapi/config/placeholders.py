@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import lru_cache
@@ -69,6 +69,12 @@ def nearest(word: str, right: Iterator[str] | tuple[str, ...] | list[str], patte
     """`Did you mean …?` with the most similar of the right words, or None where none is similar."""
     close = difflib.get_close_matches(word, list(right), n=1, cutoff=0.6)
     return f"Did you mean {pattern.format(close[0])}?" if close else None
+
+
+def unseen(resource: str, path: str, there: Sequence[str]) -> str:
+    """The warning that no row of a parent has a field which a child asks with or includes."""
+    near = difflib.get_close_matches(path, there, n=3, cutoff=0.5) or there[:12]
+    return f"no row of {resource} has a field {path!r}; there are {', '.join(near)}"
 
 
 def render(value: Any, scope: Scope) -> Any:

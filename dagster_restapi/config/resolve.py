@@ -58,6 +58,12 @@ class Resolved:
         names = (use.placeholder.parts[0] for use in self.uses if use.placeholder.kind == "resources")
         return tuple(dict.fromkeys(names))
 
+    @property
+    def parent_fields(self) -> tuple[str, ...]:
+        """JSONPaths of what placeholders take from the parents' rows, in order of use."""
+        paths = (use.placeholder.parts[1] for use in self.uses if use.placeholder.kind == "resources")
+        return tuple(dict.fromkeys(paths))
+
 
 def resolve(resource: ResourceConfig, index: int, defaults: ResourceDefaults | None, client: ClientConfig) -> Resolved:
     """Merges and resolves one resource. Mistakes are collected, not raised."""

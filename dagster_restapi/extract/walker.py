@@ -11,7 +11,7 @@ from typing import Any
 from dagster_restapi.config.placeholders import Placeholder, Scope, render, render_path
 from dagster_restapi.errors import ExtractError
 from dagster_restapi.extract.incremental import Range
-from dagster_restapi.extract.parents import Frozen, ParentRow, freeze_rows, included, parent_rows
+from dagster_restapi.extract.parents import Frozen, ParentRow, Unseen, freeze_rows, included, parent_rows
 from dagster_restapi.extract.steps import process, rows_of
 from dagster_restapi.http.session import Call, Session
 from dagster_restapi.http.walk import Walk
@@ -113,7 +113,7 @@ class Walker:
         row = None
         if plan.parent:
             records = self.first_page(self.plans[plan.parent.resource], slice_)
-            row = next(filter(None, parent_rows(records, plan.parent, where)), None)
+            row = next(filter(None, parent_rows(records, plan.parent)), None)
             if row is None:
                 raise ExtractError(
                     f"the first page of the parent {plan.parent.resource!r} has no row to ask with",
@@ -140,12 +140,15 @@ class Walker:
             return
         seen: set[tuple[Any, ...]] = set()
         fresh = dataclasses.replace(slice_, cursor=None, start_value=None, end_value=None)
-        for row in parent_rows(self.records(self.plans[parent.resource], fresh), parent, f"resource {parent.resource}"):
+        absent = Unseen(parent)
+        for row in parent_rows(self.records(self.plans[parent.resource], fresh), parent, absent):
             if row is not None:
                 key = tuple(map(repr, row.key.values()))
                 if key not in seen:
                     seen.add(key)
                     yield row
+        for warning in absent.warnings():
+            _log.warning("%s: %s", plan.name, warning)
 
 
 def _slash_remark(placeholder: Placeholder) -> str:
