@@ -257,9 +257,10 @@ class Haul:
 
     def _check_by_hand(self, part: Part) -> None:
         """An API that is asked for an impossible window tends to answer with no rows, which looks like success."""
-        settings, slice_ = self._plan.incremental, self._slice(part)
-        if settings is None or not slice_.by_hand:
+        incremental, slice_ = self._plan.incremental, self._slice(part)
+        if incremental is None or not slice_.by_hand:
             return
+        settings = incremental.filled()
         cursor = self._standings[part.key].cursor
         stored = cursor.value if cursor else cursor_summary(self._step.target, slice_.asset, part.key).maximum
         fault = fault_of_window(settings, slice_, settings.initial_value if stored is None else stored)

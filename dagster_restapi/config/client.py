@@ -75,7 +75,7 @@ class RateLimitConfig(Settings):
 def _base_url(value: Any) -> Any:
     if isinstance(value, Mapping) or not isinstance(value, str) or hasattr(value, "env_var_name"):
         secret = Secret.parse(value)
-        return str(secret) if secret.env else secret.reveal()
+        return secret.template or secret.reveal()
     return value
 
 

@@ -19,8 +19,8 @@ from dagster_restapi.config.client import ObjectParams, RetryConfig
 from dagster_restapi.config.functions import Function
 from dagster_restapi.config.paginators import PaginatorConfig
 from dagster_restapi.config.settings import Settings
-from dagster_restapi.config.values import Value
-from dagster_restapi.secrets import Secret
+from dagster_restapi.config.values import Value, fill_plain
+from dagster_restapi.secrets import Secret, check_references
 
 CursorValue = str | int | float
 
@@ -31,6 +31,10 @@ def iso(moment: date | datetime) -> str:
 
 
 def _cursor_value(value: Any) -> Any:
+    if isinstance(name := getattr(value, "env_var_name", None), str):  # dg.EnvVar, which is a str of its own name
+        return f"{{env.{name}}}"
+    if isinstance(value, str):
+        return check_references(value)
     if isinstance(value, date):
         return iso(value)
     if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
@@ -66,7 +70,7 @@ class IncrementalConfig(Settings):
     cursor_path: str
     """JSONPath of the cursor's value in a record: `updated_at`, `meta.modified`."""
     initial_value: _CursorValue | None = None
-    """Where the first load starts. Without it, the first load takes everything."""
+    """Where the first load starts; `{env.NAME}` may stand in it. Without it, the first load takes everything."""
     end_value: _CursorValue | None = None
     """Where the rows end, exclusive. With it, the range is fixed and no cursor is kept. Needs `initial_value`."""
     convert: Function | None = None
@@ -112,6 +116,17 @@ class IncrementalConfig(Settings):
             if empty and (self.range_end == "open" or first != last):
                 raise ValueError("`initial_value` and `end_value` leave no range between them")
         return self
+
+    def filled(self) -> Self:
+        """With the environment variables in its bounds filled in. They are no secrets: nothing is concealed.
+
+        Raises:
+            ConfigError: A variable is not set.
+        """
+        bounds = {"initial_value": self.initial_value, "end_value": self.end_value}
+        named = {name: value for name, value in bounds.items() if isinstance(value, str) and "{env." in value}
+        update = {name: fill_plain(value, f"incremental.{name}") for name, value in named.items()}
+        return self.model_copy(update=update) if update else self
 
     @property
     def in_order(self) -> bool:

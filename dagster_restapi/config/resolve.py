@@ -176,7 +176,7 @@ def _path_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, Secret):
-        return str(value) if value.env else escape(value.reveal())
+        return value.template or escape(value.reveal())
     return escape(as_text(value))
 
 

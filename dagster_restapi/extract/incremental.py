@@ -145,6 +145,7 @@ class Range:
     @classmethod
     def of(cls, settings: IncrementalConfig, slice_: Slice, cursor: str | int | float | None, where: str) -> Range:
         """The range of a slice: a window by hand, else the partition's window, else on from the cursor's value."""
+        settings = settings.filled()
         start, end, last = settings.initial_value, settings.end_value, settings.initial_value
         if slice_.by_hand:
             start = slice_.start_value if slice_.start_value is not None else start
