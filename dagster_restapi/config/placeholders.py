@@ -241,6 +241,29 @@ def found(value: Any) -> Iterator[Placeholder]:
             yield from found(item)
 
 
+def respelled(value: Any, resource: str, spellings: Mapping[str, str]) -> Any:
+    """The template with paths into one resource spelled otherwise.
+
+    Args:
+        spellings: JSONPath as it is written to JSONPath as it is meant.
+    """
+    if isinstance(value, str):
+        return _TOKEN.sub(lambda match: _respelled(match, resource, spellings), value)
+    if isinstance(value, Mapping):
+        return {
+            respelled(key, resource, spellings): respelled(item, resource, spellings) for key, item in value.items()
+        }
+    return [respelled(item, resource, spellings) for item in value] if isinstance(value, list) else value
+
+
+def _respelled(match: re.Match[str], resource: str, spellings: Mapping[str, str]) -> str:
+    kind, _, rest = (match[1] or "").strip().removeprefix("+").partition(".")
+    field = _RESOURCE_FIELD.fullmatch(rest)
+    if kind != "resources" or field is None or field[1] != resource or field[2] not in spellings:
+        return match[0]
+    return str(parse(match[1])._replace(parts=(resource, spellings[field[2]])))
+
+
 def bind(text: str, values: Mapping[str, str]) -> tuple[str, frozenset[str]]:
     """The template with `{name}` replaced by the template under that name, and the names that were replaced."""
     used = set()

@@ -14,7 +14,7 @@ from dagster_restapi.config.mistakes import Mistake, refuse
 from dagster_restapi.config.naming import asset_name, normalize_path
 from dagster_restapi.config.partitions import DynamicPartitions, StaticPartitions, TimePartitions, TwoDimensions
 from dagster_restapi.config.placeholders import nearest
-from dagster_restapi.config.resolve import Resolved, resolve
+from dagster_restapi.config.resolve import Resolved, resolve, with_included_names
 from dagster_restapi.config.resource import PreviewConfig, ResourceConfig
 from dagster_restapi.config.table import SchemaContract, WriteDisposition
 from dagster_restapi.model import Parent, Plan, TablePlan
@@ -58,10 +58,11 @@ def mistakes_in(config: RestApiConfig) -> list[Mistake]:
 
 
 def _resolve(config: RestApiConfig) -> list[Resolved]:
-    return [
+    resolved = (
         resolve(resource, index, config.resource_defaults, config.client)
         for index, resource in enumerate(config.resources)
-    ]
+    )
+    return with_included_names(list(resolved))
 
 
 # ---- do the parts fit together ---------------------------------------------------------------------------------------

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dagster_restapi.config.client import ClientConfig
+from dagster_restapi.config.columns import keys_of
 from dagster_restapi.config.defaults import merge
 from dagster_restapi.config.endpoint import EndpointConfig
 from dagster_restapi.config.mistakes import ConfigPath, Mistake
+from dagster_restapi.config.naming import normalize_path
 from dagster_restapi.config.paginators import AutoPaginator, SinglePagePaginator
-from dagster_restapi.config.placeholders import Placeholder, as_text, bind, escape, found, inner_names, nearest
+from dagster_restapi.config.placeholders import (
+    Placeholder,
+    as_text,
+    bind,
+    escape,
+    found,
+    inner_names,
+    nearest,
+    respelled,
+)
 from dagster_restapi.config.resource import ResourceConfig, ResourceDefaults
 from dagster_restapi.config.values import LISTS, is_nested
 from dagster_restapi.errors import ConfigError
@@ -93,6 +104,45 @@ def resolve(resource: ResourceConfig, index: int, defaults: ResourceDefaults | N
     selector = "$" if single else endpoint.data_selector
     endpoint = endpoint.model_copy(update={"paginator": paginator, "data_selector": selector})
     return Resolved(path, settings, endpoint, uses, tuple(mistakes))
+
+
+def with_included_names(resolved: list[Resolved]) -> list[Resolved]:
+    """Placeholders for what a parent includes of its own parent, by the key that it has in the parent's records.
+
+    `include_from_parent: [owner.login]` makes a key with a dot in it, `_repos_owner.login`; placeholders may name it
+    so, or by its column: `_repos_owner_login`, `_repos_owner__login`.
+    """
+    spellings = {item.name: _included_names(item) for item in resolved}
+    return [_with_names(item, spellings) for item in resolved]
+
+
+def _included_names(item: Resolved) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for path in item.settings.include_from_parent or () if len(item.parents) == 1 else ():
+        start = f"_{item.parents[0]}_"
+        key = f"{start}{path}"
+        if key.replace("_", "").isalnum():
+            continue
+        meant = f'["{key}"]' if "'" in key else f"['{key}']"
+        by_path = start + "__".join(map(str, keys_of(path) or (path,)))
+        names |= dict.fromkeys((key, by_path, normalize_path(key), normalize_path(by_path)), meant)
+    return names
+
+
+def _with_names(item: Resolved, spellings: Mapping[str, Mapping[str, str]]) -> Resolved:
+    names = spellings.get(item.parents[0], {}) if len(item.parents) == 1 else {}
+    if item.endpoint is None or not any(path in names for path in item.parent_fields):
+        return item
+    parts = {part: respelled(getattr(item.endpoint, part), item.parents[0], names) for part in _PARTS}
+    uses = (_renamed(use, names) for use in item.uses)
+    return replace(item, endpoint=item.endpoint.model_copy(update=parts), uses=tuple(uses))
+
+
+def _renamed(use: Use, names: Mapping[str, str]) -> Use:
+    if use.placeholder.kind != "resources":
+        return use
+    parent, path = use.placeholder.parts
+    return replace(use, placeholder=use.placeholder._replace(parts=(parent, names.get(path, path))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -436,3 +436,28 @@ def test_a_stored_parent_that_never_had_the_field_has_no_children_and_the_run_sa
     told = house.load("posts", "items")
     assert (told["parents"], told["skipped_parents"]) == (0, 1)
     assert "no row of posts has a field 'id'; there are ident" in told["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    "field", ["_repos_owner.login", "_repos_owner_login", "_repos_owner__login", "['_repos_owner.login']"]
+)
+@pytest.mark.parametrize("selected", [True, False])
+def test_what_a_parent_includes_is_named_by_its_key_or_its_column(
+    source: Callable[..., Any], api: Any, field: str, selected: bool
+) -> None:
+    api.route("/repos", [{"id": 1, "owner": {"login": "ada"}}])
+    api.route("/repos/1/issues", [{"n": 7}])
+    api.route("/ada/7", [{"found": True}])
+    dot = "" if field.startswith("[") else "."
+    house = source(
+        {"name": "repos", "selected": selected},
+        {
+            "name": "issues",
+            "selected": selected,
+            "endpoint": "repos/{resources.repos.id}/issues",
+            "include_from_parent": ["owner.login"],
+        },
+        {"name": "items", "endpoint": f"{{resources.issues{dot}{field}}}/{{resources.issues.n}}"},
+    )
+    house.load(*(["repos", "issues"] if selected else []), "items")
+    assert house.query("SELECT found FROM tracker.items") == [(True,)]
