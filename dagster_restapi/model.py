@@ -64,6 +64,7 @@ class Parent:
     fields: tuple[str, ...]  # JSONPaths that requests are made of: together they are the parent key
     include: tuple[str, ...] = ()  # JSONPaths that are copied into the child's records as `_<parent>_<field>`
     stored: bool = True  # False: the parent is `selected: False`, so it is walked inside the child's step
+    elements: str | None = None  # JSONPath of the elements that `fields` go through: each makes a key of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +171,7 @@ class Fetched:
     settled_parents: tuple[Mapping[str, JsonScalar], ...] = ()  # owed before, and all there now
     parents_complete: bool = True  # False: the walk of a parent without a table was cut, and did not name all its rows
     held_back: bool = False  # the cursor moves less far than rows came
-    skipped_parents: int = 0  # rows of the parent with a null key
+    skipped_parents: int = 0  # rows of the parent, or elements in them, without a key
     parent_load_id: str | None = None  # the parent's newest load when its keys were frozen
     warnings: tuple[str, ...] = ()
     url: str | None = None  # of the first page, without parameters and secrets; None where every parent has its own

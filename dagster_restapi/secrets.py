@@ -25,7 +25,8 @@ _forms: tuple[str, ...] = ()  # every usual spelling of the values, longest firs
 _plain_forms: tuple[str, ...] = ()  # the same as `_unescaped` gives them
 _edges: dict[str, str] = {}  # of spellings that stand within base64: the pattern that takes what they share with others
 _lock = threading.Lock()
-_ENV_TEXT = re.compile(r"\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
+ENV = re.compile(r"\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
+_BROKEN = re.compile(r"\{\s*\+?\s*env\.")
 
 
 def conceal(*values: str) -> None:
@@ -167,19 +168,36 @@ def guard_logger(name: str) -> None:
         logger.addFilter(RedactionFilter())
 
 
+def check_references(text: str) -> str:
+    """The text, if every `{env.` in it begins a reference: what is none would be sent as it stands.
+
+    Raises:
+        ValueError: One is none. The text is not named.
+    """
+    if _BROKEN.search(ENV.sub("", text)):
+        raise ValueError('"{env." begins a reference to an environment variable: write "{env.NAME}"')
+    return text
+
+
 class Secret:
     """A text that is a name until a request needs it: `{env.X}`, `{"env": "X"}`, `dg.EnvVar("X")`, or a literal.
 
-    `repr`, `str`, equality, hashing, pickling to JSON and the configuration's fingerprint see the name only;
-    a literal has none and shows as `***`.
+    Within a text, `Token {env.X}` and `{env.A}:{env.B}`, each reference is filled in. `repr`, `str`, equality, hashing,
+    pickling to JSON and the configuration's fingerprint see the names only; a literal has none and shows as `***`.
+
+    Attributes:
+        env: The variable that is all of the text; None of any other text.
+        names: The variables in it, in order.
     """
 
-    __slots__ = ("_literal", "env")
+    __slots__ = ("_text", "env", "names")
 
-    def __init__(self, literal: str | None = None, *, env: str | None = None) -> None:
-        if (literal is None) == (env is None):
-            raise ValueError("a Secret is either a literal or the name of an environment variable")
-        self._literal, self.env = literal, env
+    def __init__(self, literal: str | None = None, *, env: str | None = None, template: str | None = None) -> None:
+        if [literal, env, template].count(None) != 2:
+            raise ValueError("a Secret is a literal, the name of an environment variable, or a text with such names")
+        self._text = template if literal is None else literal
+        self.env = env
+        self.names: tuple[str, ...] = (env,) if env else tuple(ENV.findall(template or ""))
         if literal is not None:
             conceal(literal)
 
@@ -200,36 +218,48 @@ class Secret:
         if isinstance(value, dict) and set(value) == {"env"} and isinstance(value["env"], str):
             return cls(env=value["env"])
         if isinstance(value, str):
-            match = _ENV_TEXT.fullmatch(value.strip())
-            return cls(env=match[1]) if match else cls(value)
+            match = ENV.fullmatch(value.strip())
+            if match:
+                return cls(env=match[1])
+            return cls(template=value) if ENV.search(check_references(value)) else cls(value)
         raise ValueError('give a text, "{env.NAME}", {"env": "NAME"} or dg.EnvVar("NAME")')
+
+    @property
+    def template(self) -> str | None:
+        """The text with its references, as it was written; None of a literal."""
+        return f"{{env.{self.env}}}" if self.env else self._text if self.names else None
 
     def reveal(self) -> str:
         """The value itself, for the request that needs it; from now on it is masked wherever it shows.
 
         Raises:
-            LookupError: The environment variable is not set.
+            LookupError: An environment variable is not set.
         """
-        if self._literal is not None:
-            return self._literal
-        assert self.env is not None
-        value = os.environ.get(self.env)
-        if value is None:
-            raise LookupError(f"the environment variable {self.env} is not set")
+        if self.env is not None:
+            return _of_environment(self.env)
+        assert self._text is not None
+        if not self.names:
+            return self._text
+        value = ENV.sub(lambda match: _of_environment(match[1]), self._text)
         conceal(value)
         return value
 
     def __repr__(self) -> str:
-        return f"Secret(env.{self.env})" if self.env else f"Secret({MASK})"
+        return f"Secret(env.{self.env})" if self.env else f"Secret({self})"
 
     def __str__(self) -> str:
-        return f"{{env.{self.env}}}" if self.env else MASK
+        if self.env:
+            return f"{{env.{self.env}}}"
+        if not self.names:
+            return MASK
+        parts = ENV.split(self._text or "")  # literal, name, literal, …
+        return "".join(f"{{env.{part}}}" if number % 2 else MASK if part else "" for number, part in enumerate(parts))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and (self.env, self._literal) == (other.env, other._literal)
+        return isinstance(other, Secret) and (self.env, self._text) == (other.env, other._text)
 
     def __hash__(self) -> int:
-        return hash(("Secret", self.env))
+        return hash(("Secret", self.names))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -248,5 +278,14 @@ class Secret:
                     "required": ["env"],
                 },
             ],
-            "description": 'A text, or better the name of an environment variable: "{env.NAME}" or {"env": "NAME"}.',
+            "description": "A text, or better the name of an environment variable, which may stand within a text: "
+            '"{env.NAME}", "Token {env.NAME}" or {"env": "NAME"}.',
         }
+
+
+def _of_environment(name: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise LookupError(f"the environment variable {name} is not set")
+    conceal(value)
+    return value

@@ -272,9 +272,10 @@ class Haul:
 
     def _check_by_hand(self, part: Part) -> None:
         """An API that is asked for an impossible window tends to answer with no rows, which looks like success."""
-        settings, slice_ = self._plan.incremental, self._slice(part)
-        if settings is None or not slice_.by_hand:
+        incremental, slice_ = self._plan.incremental, self._slice(part)
+        if incremental is None or not slice_.by_hand:
             return
+        settings = incremental.filled()
         cursor = self._standings[part.key].cursor
         stored = cursor.value if cursor else cursor_summary(self._step.target, slice_.asset, part.key).maximum
         fault = fault_of_window(settings, slice_, settings.initial_value if stored is None else stored)
@@ -438,6 +439,7 @@ class Haul:
             plan,
             fields=parent.fields,
             include=parent.include,
+            elements=parent.elements,
             destination=path,
             partition=self._partition_of_parent,
             newer_than=since,
@@ -452,6 +454,7 @@ class Haul:
             since,
             whole=since is None,
             cursors=by_parent,
+            warnings=rows.warnings,
             beside=rows.beside,
         )
 
@@ -478,14 +481,17 @@ class Haul:
         """All rows of the stored parent of a resource that is walked in memory."""
         path = spool.directory / f"parents-of-{child.table.table}.ndjson"
         target, plan = self._parent_table(parent)
-        copy_parent_rows(
+        rows = copy_parent_rows(
             target,
             plan,
             fields=parent.fields,
             include=parent.include,
+            elements=parent.elements,
             destination=path,
             partition=self._partition_of_parent,
         )
+        for warning in rows.warnings:
+            self._step.say(f"{child.name}: {warning}")
         return read_parents(path)
 
 

@@ -17,7 +17,7 @@ from dagster_restapi.config.settings import Settings
 from dagster_restapi.http.client import RestClient
 from dagster_restapi.http.meter import Meter
 from dagster_restapi.http.origin import without_userinfo
-from dagster_restapi.secrets import MASK, Secret, redact
+from dagster_restapi.secrets import Secret, redact
 
 _OWN = ("data_selector",)  # fields that are not the client's
 
@@ -150,7 +150,7 @@ def _parsed(name: str, value: Any, client: ClientConfig) -> Any:
 def _shown(value: Any) -> Any:
     """The value in types that Dagster can store, with nothing secret in them."""
     if isinstance(value, Secret):
-        return {"env": value.env} if value.env else _Held(MASK, value)
+        return {"env": value.env} if value.env else _Held(str(value), value)
     if isinstance(value, RegisteredAuth):  # nobody knows which of its arguments are secret
         return {"type": value.type, "arguments": _hidden(value.arguments)}
     if isinstance(value, Settings):

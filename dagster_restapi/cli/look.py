@@ -193,7 +193,7 @@ class Looker:
         if parent.name not in self._first_pages:
             self.first_page(parent)
         asked: list[ParentRow] = []
-        for row in parent_rows(self._first_pages[parent.name], plan.parent, f"resource {parent.name}"):
+        for row in parent_rows(self._first_pages[parent.name], plan.parent):
             if row is not None and row not in asked:
                 asked.append(row)
                 yield row

@@ -165,7 +165,7 @@ class SessionLoginAuth(Settings):
     """Where the token goes."""
     name: str = "Authorization"
     """Name of the header, query parameter or cookie."""
-    template: str = "Bearer {token}"
+    template: Value = "Bearer {token}"
     """What is sent; `{token}` stands for the token. In the query or a cookie the token is sent alone."""
     expiration: Duration | None = None
     """How long the session holds; without it, until the API answers 401."""
@@ -174,7 +174,7 @@ class SessionLoginAuth(Settings):
     def _consistent(self) -> SessionLoginAuth:
         if self.json_body is not None and self.data is not None:
             raise ValueError("`json` and `data` exclude each other")
-        if "{token}" not in self.template:
+        if isinstance(self.template, str) and "{token}" not in self.template:
             raise ValueError("`template` must hold {token}")
         return self
 
@@ -193,7 +193,7 @@ class JwtBearerAuth(Settings):
     """The passphrase of the private key."""
     algorithm: str = "RS256"
     """The signature algorithm."""
-    key_id: str | None = None
+    key_id: Value | None = None
     """`kid` of the token's header."""
     client_id: Value | None = None
     """`iss` and `sub` of the token."""
@@ -205,7 +205,7 @@ class JwtBearerAuth(Settings):
         default=None, validation_alias=AliasChoices("access_token_url", "auth_endpoint")
     )
     """Where the signed token is exchanged for an access token; without it, the signed token itself is sent."""
-    scopes: str | list[str] | None = None
+    scopes: Value | list[Value] | None = None
     """`scope` of the token."""
     headers: Values = Field(default_factory=dict)
     """Headers of the token request."""
@@ -262,6 +262,7 @@ _ALIASES = {  # the names of dlt's classes
     "OAuth2ClientCredentials": "oauth2_client_credentials",
     "OAuthJWTAuth": "jwt_bearer",
 }
+_AS_WRITTEN = {"name", "method", "algorithm", "token_path", "location", "client_auth"}  # of our own types
 _registered: dict[str, type[Any]] = {}
 
 
@@ -331,6 +332,9 @@ def _from_mapping(value: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("the `type` of auth is a text")  # noqa: TRY004 - pydantic adds the path
     value["type"] = name = _known(value["type"])
     if name not in _registered:
+        for key in sorted(_AS_WRITTEN & set(value)):
+            if isinstance(value[key], str) and "{env." in value[key]:
+                raise ValueError(f"`{key}` is taken as it is written: it cannot hold an environment variable")
         return value
     value.pop("type")
     if isinstance(value.get("arguments"), Mapping) and len(value) == 1:  # as the model itself writes it

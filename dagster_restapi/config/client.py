@@ -26,6 +26,8 @@ from dagster_restapi.config.settings import Settings
 from dagster_restapi.config.values import Duration, Value, hidden
 from dagster_restapi.secrets import Secret, conceal
 
+ObjectParams = Literal["fail", "brackets", "json"]
+
 _USERINFO = re.compile(r"(https?://)([^/?#]*)@", re.IGNORECASE)
 
 
@@ -102,7 +104,7 @@ class RateLimitConfig(Settings):
 def _base_url(value: Any) -> Any:
     if isinstance(value, Mapping) or not isinstance(value, str) or hasattr(value, "env_var_name"):
         secret = Secret.parse(value)
-        return str(secret) if secret.env else secret.reveal()
+        return secret.template or secret.reveal()
     return value
 
 
@@ -147,6 +149,9 @@ class ClientConfig(Settings):
     """When and how often a request is sent again."""
     rate_limit: RateLimitConfig | None = None
     """How many requests may be sent, whatever the API allows."""
+    object_params: ObjectParams | None = None
+    """How an object among query parameters or form fields is sent: `brackets` as `page[size]=2`, `json` as one JSON
+    text. Default: `fail`, it is refused."""
     timeout: Duration | tuple[Duration, Duration] = 60.0
     """How long to wait for the server to send something, or [to connect, to send]. Connecting alone waits 10 s at most
     where it is not given. Headers, once they begin, must be whole within it; a body has the whole `retry: {total}`."""

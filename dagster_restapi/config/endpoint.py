@@ -16,14 +16,14 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, fie
 from dagster_restapi.config import jsonpath
 from dagster_restapi.config.actions import AnyAction, ErrorRule, Rule
 from dagster_restapi.config.auth import AuthConfig
-from dagster_restapi.config.client import RetryConfig
+from dagster_restapi.config.client import ObjectParams, RetryConfig
 from dagster_restapi.config.dlt_objects import is_dlt, is_incremental, settings_of
 from dagster_restapi.config.functions import Function
 from dagster_restapi.config.paginators import PaginatorConfig
 from dagster_restapi.config.settings import Settings
 from dagster_restapi.config.time_format import TimeFormat, is_of_no_order
-from dagster_restapi.config.values import Value
-from dagster_restapi.secrets import Secret
+from dagster_restapi.config.values import Value, fill_plain
+from dagster_restapi.secrets import Secret, check_references
 
 CursorValue = str | int | float
 
@@ -34,6 +34,10 @@ def iso(moment: date | datetime) -> str:
 
 
 def _cursor_value(value: Any) -> Any:
+    if isinstance(name := getattr(value, "env_var_name", None), str):  # dg.EnvVar, which is a str of its own name
+        return f"{{env.{name}}}"
+    if isinstance(value, str):
+        return check_references(value)
     if isinstance(value, date):
         return iso(value)
     if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
@@ -69,7 +73,7 @@ class IncrementalConfig(Settings):
     cursor_path: str
     """JSONPath of the cursor's value in a record: `updated_at`, `meta.modified`."""
     initial_value: _CursorValue | None = None
-    """Where the first load starts. Without it, the first load takes everything."""
+    """Where the first load starts; `{env.NAME}` may stand in it. Without it, the first load takes everything."""
     end_value: _CursorValue | None = None
     """Where the rows end, exclusive. With it, the range is fixed and no cursor is kept. Needs `initial_value`.
     `now`: at the start of the run, for an API that wants both bounds; the cursor is kept."""
@@ -139,7 +143,7 @@ class IncrementalConfig(Settings):
             raise ValueError("`convert` and `param_format` both shape requests: leave one of the two out")
         for name in ("initial_value", "end_value"):
             value = getattr(self, name)
-            if value is None or (name == "end_value" and self.ends_now):
+            if value is None or _is_open(value) or (name == "end_value" and self.ends_now):
                 continue
             fault = self._fault_of(value)
             if fault:
@@ -154,6 +158,7 @@ class IncrementalConfig(Settings):
             self.lag
             and self.cursor_format is None
             and isinstance(self.initial_value, str)
+            and not _is_open(self.initial_value)
             and _is_text(self.initial_value)
         ):
             raise ValueError(
@@ -186,6 +191,17 @@ class IncrementalConfig(Settings):
             if empty and (self.range_end == "open" or first != last):
                 raise ValueError("`initial_value` and `end_value` leave no range between them")
         return self
+
+    def filled(self) -> Self:
+        """With the environment variables in its bounds filled in. They are no secrets: nothing is concealed.
+
+        Raises:
+            ConfigError: A variable is not set.
+        """
+        bounds = {"initial_value": self.initial_value, "end_value": self.end_value}
+        named = {name: value for name, value in bounds.items() if isinstance(value, str) and "{env." in value}
+        update = {name: fill_plain(value, f"incremental.{name}") for name, value in named.items()}
+        return self.model_copy(update=update) if update else self
 
     @property
     def ends_now(self) -> bool:
@@ -224,6 +240,11 @@ def _instant(value: CursorValue, format_: str | None) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _is_open(value: CursorValue) -> bool:
+    """Whether only the environment of a run says what a value is."""
+    return isinstance(value, str) and "{env." in value
 
 
 def _is_text(value: str) -> bool:
@@ -274,7 +295,8 @@ def endpoint_from(value: Any) -> Any:
 
 class EndpointConfig(Settings):
     """One endpoint. Texts in path, params, headers, json and data may hold placeholders:
-    `{resources.<name>.<field>}`, `{incremental.start_value}`, `{partition.key}`, `{env.NAME}`; `{{` is a brace.
+    `{resources.<name>.<field>}`, `{incremental.start_value}`, `{partition.key}`, `{env.NAME}`; `{{` is a brace. In the
+    path, a value is one segment; with a plus in front, `{+resources.<name>.<field>}`, it keeps its slashes.
     """
 
     path: str | None = None
@@ -288,7 +310,9 @@ class EndpointConfig(Settings):
     )
     """JSON body. A text that is one placeholder and nothing else takes that value's own type."""
     data: Annotated[Any, BeforeValidator(template), WithJsonSchema(_REQUEST_JSON)] = None
-    """Form body (a mapping), or a text that is sent as it is. Excludes `json`."""
+    """Form body (a mapping), or a text or number that is sent as it is. Excludes `json`."""
+    object_params: ObjectParams | None = None
+    """How an object in `params` or a form is sent, instead of the client's `object_params`."""
     headers: dict[str, Value | None] | None = None
     """Headers of this endpoint; they go over the client's of the same name."""
     auth: AuthConfig | None = None

@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable
 from enum import Enum
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import jsonpath
+from jsonpath.segments import JSONPathChildSegment
+from jsonpath.selectors import IndexSelector, NameSelector
 
 from dagster_restapi.errors import ConfigError
 
@@ -133,3 +135,66 @@ def first(path: str) -> Callable[[Any], Any]:
         return MISSING if match is None else match.value
 
     return first_match
+
+
+class Each(NamedTuple):
+    """A path that may match many values, as the elements that it goes through and what it asks of each.
+
+    Attributes:
+        elements: The path as far as it may match more than once: `labels[*]` of `labels[*].id`.
+        inner: The rest, from an element on; `$` is the element itself.
+        root: The path before the first step that may match more than once: `labels`.
+        container: The path of the list, where the elements are just the items of one; else None.
+    """
+
+    elements: str
+    inner: str
+    root: str
+    container: str | None
+
+
+@lru_cache(maxsize=4096)
+def each(path: str) -> Each | None:
+    """What a path goes through, in one spelling for all that mean the same; None where it has one match at the most.
+
+    Raises:
+        ConfigError: The text is no JSONPath.
+    """
+    if path and plain_keys(path) is not None:
+        return None
+    compiled = _compile(path)
+    if not isinstance(compiled, jsonpath.JSONPath):
+        return Each(path, "$", "$", None)
+    if compiled.singular_query():
+        return None
+    steps = [(str(segment), _is_single(segment)) for segment in compiled.segments]
+    first_many = next(number for number, (_, single) in enumerate(steps) if not single)
+    last_many = max(number for number, (_, single) in enumerate(steps) if not single)
+    texts = [text for text, _ in steps]
+    root = "".join(["$", *texts[:first_many]])
+    return Each(
+        "".join(["$", *texts[: last_many + 1]]),
+        "".join(["$", *texts[last_many + 1 :]]),
+        root,
+        root if first_many == last_many and texts[last_many] == "[*]" else None,
+    )
+
+
+def _is_single(segment: Any) -> bool:
+    if not isinstance(segment, JSONPathChildSegment) or len(segment.selectors) != 1:
+        return False
+    return isinstance(segment.selectors[0], (NameSelector, IndexSelector))
+
+
+def inner_of(path: str, elements: str | None) -> str | None:
+    """What a path asks of each of these elements; None where it does not go through them."""
+    many = each(path) if elements else None
+    return many.inner if many and many.elements == elements else None
+
+
+def kept_as(path: str, elements: str | None) -> str:
+    """The name under which a row keeps the value of a path; of elements it keeps a list with the value of each."""
+    return path if inner_of(path, elements) is None else f"{EACH}{path}"
+
+
+EACH = "*"  # no path of a record begins so and goes on

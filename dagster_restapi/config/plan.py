@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from dagster_restapi.config.columns import key_path, longest_path
 from dagster_restapi.config.fingerprint import fingerprint
+from dagster_restapi.config.jsonpath import each, kept_as
 from dagster_restapi.config.mistakes import Mistake, refuse
 from dagster_restapi.config.naming import asset_name, normalize_path
 from dagster_restapi.config.partitions import DynamicPartitions, StaticPartitions, TimePartitions, TwoDimensions
 from dagster_restapi.config.placeholders import nearest
-from dagster_restapi.config.resolve import Resolved, resolve
+from dagster_restapi.config.resolve import Resolved, resolve, with_included_names
 from dagster_restapi.config.resource import PreviewConfig, ResourceConfig
 from dagster_restapi.config.table import SchemaContract, WriteDisposition
 from dagster_restapi.model import Parent, Plan, TablePlan
@@ -59,10 +60,11 @@ def mistakes_in(config: RestApiConfig) -> list[Mistake]:
 
 
 def _resolve(config: RestApiConfig) -> list[Resolved]:
-    return [
+    resolved = (
         resolve(resource, index, config.resource_defaults, config.client)
         for index, resource in enumerate(config.resources)
-    ]
+    )
+    return with_included_names(list(resolved))
 
 
 # ---- do the parts fit together ---------------------------------------------------------------------------------------
@@ -121,6 +123,13 @@ def _parents(item: Resolved, names: Mapping[str, None]) -> Iterator[Mistake]:
             (*item.path, "endpoint"),
             f"placeholders speak of {len(item.parents)} parents, {', '.join(item.parents)}; a resource has one",
             "Bring the other's fields along with `include_from_parent` on the way.",
+        )
+    through = {many.elements: path for path in item.parent_fields if (many := each(path))}
+    if len(item.parents) == 1 and len(through) > 1:
+        yield Mistake(
+            (*item.path, "endpoint"),
+            f"{' and '.join(through.values())} go through different lists, and only the elements of one are asked for",
+            "Name fields of the same elements: `labels[*].id` and `labels[*].name`.",
         )
     if item.settings.include_from_parent and not item.parents:
         yield Mistake(
@@ -322,7 +331,7 @@ def _with_request_fields(item: Plan, plans: Mapping[str, Plan]) -> Plan:
     """The plan with what its stored rows have to keep for its children."""
     parents = (other.parent for other in plans.values())
     ours = [parent for parent in parents if parent and parent.stored and parent.resource == item.name]
-    paths = {path for parent in ours for path in (*parent.fields, *parent.include)}
+    paths = {kept_as(path, parent.elements) for parent in ours for path in (*parent.fields, *parent.include)}
     return replace(item, table=replace(item.table, request_fields=tuple(sorted(paths)))) if paths else item
 
 
@@ -330,12 +339,13 @@ def _parent(item: Resolved, plans: Mapping[str, Plan]) -> Parent | None:
     if not item.parents:
         return None
     name = item.parents[0]
-    fields = (use.placeholder.parts[1] for use in item.uses if use.placeholder.kind == "resources")
+    fields = item.parent_fields
     return Parent(
         resource=name,
-        fields=tuple(dict.fromkeys(fields)),
+        fields=fields,
         include=tuple(dict.fromkeys(item.settings.include_from_parent or ())),
         stored=plans[name].selected,
+        elements=next((many.elements for path in fields if (many := each(path))), None),
     )
 
 

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dagster_restapi.config.client import ClientConfig
+from dagster_restapi.config.columns import keys_of
 from dagster_restapi.config.defaults import merge
 from dagster_restapi.config.endpoint import EndpointConfig
 from dagster_restapi.config.mistakes import ConfigPath, Mistake
+from dagster_restapi.config.naming import normalize_path
 from dagster_restapi.config.paginators import AutoPaginator, SinglePagePaginator
-from dagster_restapi.config.placeholders import Placeholder, as_text, bind, escape, found, inner_names, nearest
+from dagster_restapi.config.placeholders import (
+    Placeholder,
+    as_text,
+    bind,
+    escape,
+    found,
+    inner_names,
+    nearest,
+    respelled,
+)
 from dagster_restapi.config.resource import ResourceConfig, ResourceDefaults
+from dagster_restapi.config.values import LISTS, is_nested
 from dagster_restapi.errors import ConfigError
 from dagster_restapi.secrets import Secret
 
@@ -58,6 +70,12 @@ class Resolved:
         names = (use.placeholder.parts[0] for use in self.uses if use.placeholder.kind == "resources")
         return tuple(dict.fromkeys(names))
 
+    @property
+    def parent_fields(self) -> tuple[str, ...]:
+        """JSONPaths of what placeholders take from the parents' rows, in order of use."""
+        paths = (use.placeholder.parts[1] for use in self.uses if use.placeholder.kind == "resources")
+        return tuple(dict.fromkeys(paths))
+
 
 def resolve(resource: ResourceConfig, index: int, defaults: ResourceDefaults | None, client: ClientConfig) -> Resolved:
     """Merges and resolves one resource. Mistakes are collected, not raised."""
@@ -72,6 +90,7 @@ def resolve(resource: ResourceConfig, index: int, defaults: ResourceDefaults | N
             "path": settings.name if endpoint.path is None else endpoint.path,
             "missing_data": endpoint.missing_data or settings.missing_data or "fail",
             "on_short_total": endpoint.on_short_total or settings.on_short_total or "warn",
+            "object_params": endpoint.object_params or client.object_params,
         }
     )
     if endpoint.json_body is not None and endpoint.data is not None:
@@ -80,11 +99,51 @@ def resolve(resource: ResourceConfig, index: int, defaults: ResourceDefaults | N
     endpoint = _with_cursor_params(endpoint, path, mistakes)
     places = _Places(path, resource.endpoint, resource.model_fields_set)
     endpoint = _with_path_params(endpoint, places, mistakes)
+    mistakes += _without_spelling(endpoint, places)
     uses = tuple(_uses(endpoint, places, mistakes))
     paginator = endpoint.paginator or (SinglePagePaginator() if single else client.paginator or AutoPaginator())
     selector = "$" if single else endpoint.data_selector
     endpoint = endpoint.model_copy(update={"paginator": paginator, "data_selector": selector})
     return Resolved(path, settings, endpoint, uses, tuple(mistakes))
+
+
+def with_included_names(resolved: list[Resolved]) -> list[Resolved]:
+    """Placeholders for what a parent includes of its own parent, by the key that it has in the parent's records.
+
+    `include_from_parent: [owner.login]` makes a key with a dot in it, `_repos_owner.login`; placeholders may name it
+    so, or by its column: `_repos_owner_login`, `_repos_owner__login`.
+    """
+    spellings = {item.name: _included_names(item) for item in resolved}
+    return [_with_names(item, spellings) for item in resolved]
+
+
+def _included_names(item: Resolved) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for path in item.settings.include_from_parent or () if len(item.parents) == 1 else ():
+        start = f"_{item.parents[0]}_"
+        key = f"{start}{path}"
+        if key.replace("_", "").isalnum():
+            continue
+        meant = f'["{key}"]' if "'" in key else f"['{key}']"
+        by_path = start + "__".join(map(str, keys_of(path) or (path,)))
+        names |= dict.fromkeys((key, by_path, normalize_path(key), normalize_path(by_path)), meant)
+    return names
+
+
+def _with_names(item: Resolved, spellings: Mapping[str, Mapping[str, str]]) -> Resolved:
+    names = spellings.get(item.parents[0], {}) if len(item.parents) == 1 else {}
+    if item.endpoint is None or not any(path in names for path in item.parent_fields):
+        return item
+    parts = {part: respelled(getattr(item.endpoint, part), item.parents[0], names) for part in _PARTS}
+    uses = (_renamed(use, names) for use in item.uses)
+    return replace(item, endpoint=item.endpoint.model_copy(update=parts), uses=tuple(uses))
+
+
+def _renamed(use: Use, names: Mapping[str, str]) -> Use:
+    if use.placeholder.kind != "resources":
+        return use
+    parent, path = use.placeholder.parts
+    return replace(use, placeholder=use.placeholder._replace(parts=(parent, names.get(path, path))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,16 +200,36 @@ def _with_path_params(endpoint: EndpointConfig, places: _Places, mistakes: list[
     for name in in_path:
         if params[name] is None:
             mistakes.append(Mistake(places.of("params", (name,)), "stands in the path and cannot be null"))
+        elif isinstance(params[name], (Mapping, *LISTS)):
+            kind = "an object" if isinstance(params[name], Mapping) else "a list"
+            mistakes.append(Mistake(places.of("params", (name,)), f"stands in the path and cannot be {kind}"))
     path, _ = bind(endpoint.path, {name: _path_text(params[name]) for name in in_path})
     rest = {name: value for name, value in params.items() if name not in in_path}
     return endpoint.model_copy(update={"path": path, "params": rest})
+
+
+def _without_spelling(endpoint: EndpointConfig, places: _Places) -> Iterator[Mistake]:
+    """Literal parameters and form fields that have no plain form."""
+    for part in ("params", "data"):
+        fields = getattr(endpoint, part)
+        if isinstance(fields, list):
+            yield Mistake(places.of(part), "is a list, and a form has named fields", "A list goes in `json`.")
+        if not isinstance(fields, Mapping) or endpoint.object_params in ("brackets", "json"):
+            continue
+        for name, value in fields.items():
+            if is_nested(value):
+                yield Mistake(
+                    places.of(part, (name,)),
+                    "is an object, and how it is sent is not said",
+                    "`object_params: brackets` sends name[key]=value, `object_params: json` one JSON text.",
+                )
 
 
 def _path_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, Secret):
-        return str(value) if value.env else escape(value.reveal())
+        return value.template or escape(value.reveal())
     return escape(as_text(value))
 
 
@@ -164,6 +243,8 @@ def _uses(endpoint: EndpointConfig, places: _Places, mistakes: list[Mistake]) ->
                 mistakes.append(Mistake(place, error.what, _path_hint(part, text, places) or error.hint))
                 continue
             for placeholder in uses:
+                if placeholder.reserved and part != "path":
+                    mistakes.append(Mistake(place, f"{placeholder}: a plus has a meaning in the path only"))
                 yield Use(place, placeholder, alone=part != "path" and text.strip() == str(placeholder))
 
 

@@ -11,9 +11,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from dagster_restapi.errors import ConfigError
-from dagster_restapi.secrets import Secret, conceal
+from dagster_restapi.secrets import ENV, Secret, check_references, conceal
 
-_ENV = re.compile(r"\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
 _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0}
 _UNITS |= {"h": 3600.0, "hour": 3600.0, "d": 86400.0, "day": 86400.0}
 _LONGEST = 1e9  # seconds
@@ -23,6 +22,7 @@ _SENSITIVE = re.compile(
     r"session|sessionid|sid|cookie|credential|credentials|assertion|jwt)$",
     re.IGNORECASE,
 )
+LISTS = (list, tuple, set, frozenset)  # what repeats its name among parameters
 _PAGING = re.compile(r"(?:page|next|cursor|continuation|sync|sort|partition|order|group|scroll)", re.IGNORECASE)
 
 
@@ -30,6 +30,13 @@ def is_sensitive(name: str) -> bool:
     """Whether a header or parameter of this name holds a credential, as far as names tell (`next_token` does not)."""
     spelled = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name)
     return bool(_SENSITIVE.search(spelled)) and not _PAGING.search(name)
+
+
+def is_nested(value: Any) -> bool:
+    """Whether a value has no plain place among parameters: an object, or a list that holds an object or a list."""
+    if isinstance(value, LISTS):
+        return any(isinstance(item, (Mapping, *LISTS)) for item in value)
+    return isinstance(value, Mapping)
 
 
 def seconds(value: Any) -> float:
@@ -79,7 +86,7 @@ def _reference(value: Any) -> Any:
         return Secret.parse(value)
     if isinstance(value, Mapping) and set(value) == {"env"} and isinstance(value["env"], str):
         return Secret(env=value["env"])
-    return value
+    return check_references(value) if isinstance(value, str) else value
 
 
 def _text(value: Any) -> Any:
@@ -140,6 +147,18 @@ def reveal(value: Any, where: str | None = None) -> Any:
     raise ConfigError(missing, where=where, hint="Set it where the run executes, or name another one.")
 
 
+def fill_plain(text: str, where: str | None = None) -> str:
+    """A text that is no secret, with its environment variables filled in.
+
+    Raises:
+        ConfigError: One of them is not set.
+    """
+    for name in ENV.findall(text):
+        if name not in os.environ:
+            raise ConfigError(f"the environment variable {name} is not set", where=where, hint="Set it where it runs.")
+    return ENV.sub(lambda match: os.environ[match[1]], text)
+
+
 def fill_address(address: str, where: str | None = None) -> str:
     """An address with its environment variables filled in. A host is no secret, so a variable that stands before the
     path is not concealed; one in the path or the query is.
@@ -147,7 +166,7 @@ def fill_address(address: str, where: str | None = None) -> str:
     Raises:
         ConfigError: An environment variable is not set.
     """
-    match = _ENV.search(address)
+    match = ENV.search(address)
     if match is None or "/" in address[: match.start()].replace("://", ""):
         return str(reveal(address, where))
     value = os.environ.get(match[1])
@@ -158,11 +177,11 @@ def fill_address(address: str, where: str | None = None) -> str:
 
 def _reveal(value: Any) -> Any:
     if isinstance(value, str):
-        return _ENV.sub(lambda match: Secret(env=match[1]).reveal(), value) if "{env." in value else value
+        return ENV.sub(lambda match: Secret(env=match[1]).reveal(), value) if "{env." in value else value
     if isinstance(value, Secret):
         return value.reveal()
     if isinstance(value, Mapping):
-        return {key: _reveal(item) for key, item in value.items()}
+        return {_reveal(key): _reveal(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_reveal(item) for item in value]
     return value
@@ -179,9 +198,9 @@ def conceal_sensitive(values: Mapping[str, Any]) -> None:
 def environment_names(value: Any) -> list[str]:
     """The environment variables that a value names, in order, for hints."""
     if isinstance(value, Secret):
-        return [value.env] if value.env else []
+        return list(value.names)
     if isinstance(value, str):
-        return _ENV.findall(value)
+        return ENV.findall(value)
     if isinstance(value, Mapping):
         return [name for item in value.values() for name in environment_names(item)]
     if isinstance(value, (list, tuple)):

@@ -270,7 +270,7 @@ class Fetch:
             }
         )
         if frozen.skipped_null:
-            self._tell(f"{self._plan.name}: skipped {frozen.skipped_null} rows of {parent.resource} with a null key")
+            self._tell(f"{self._plan.name}: skipped {frozen.skipped_null} rows of {parent.resource} without a key")
 
     def _fetch_parent(self, parent: Parent, path: Path) -> Frozen:
         """Fetches a parent that has no table, into a spool within this one: side by side, and resumable like any other.
@@ -285,11 +285,11 @@ class Fetch:
             fetched = Fetch(
                 self._walker, plan, slice_, spool, stored_parents=stored, tell=self._tell, stop=self._stop
             ).run()
-            where = f"resource {parent.resource}"
-            frozen = freeze_parents(spool.records(), parent, path, where, self._cursors())
+            frozen = freeze_parents(spool.records(), parent, path, self._cursors())
             spool.remove()
         told = [f"{parent.resource}: {warning}" for warning in fetched.warnings]
-        return replace(frozen, complete=fetched.complete and not fetched.failed_parents, warnings=tuple(told))
+        complete = fetched.complete and not fetched.failed_parents
+        return replace(frozen, complete=complete, warnings=(*frozen.warnings, *told))
 
     def _families(self, path: Path) -> Iterator[tuple[int, list[bytes]]]:
         """Rows of the parent that follow each other; one unit walks them one after another.

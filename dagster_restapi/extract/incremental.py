@@ -87,7 +87,7 @@ class Range:
             ExtractError: A value of it has no place in the cursor's order, or `lag` cannot be taken from it.
         """
         with _faults(where):
-            return cls._of(settings, slice_, cursor, where, now or _now())
+            return cls._of(settings.filled(), slice_, cursor, where, now or _now())
 
     @classmethod
     def _of(cls, settings: IncrementalConfig, slice_: Slice, cursor: Any, where: str, now: datetime) -> Range:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import md5
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from dagster_restapi.config.jsonpath import MISSING, first
-from dagster_restapi.errors import ExtractError
+from dagster_restapi.config.jsonpath import EACH, MISSING, Each, each, first, inner_of, select
+from dagster_restapi.config.placeholders import unseen
 
 if TYPE_CHECKING:
     from dagster_restapi.model import JsonScalar, Parent
@@ -51,7 +53,7 @@ class RequestFields:
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self._paths = [(path, first(path)) for path in paths]
+        self._paths = [(path, _values(path[1:]) if path.startswith(EACH) else first(path)) for path in paths]
 
     def of(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]] | None:
         """The values of each record by path, without those that it lacks; None where no child asks for any."""
@@ -59,6 +61,69 @@ class RequestFields:
 
     def _of(self, record: Mapping[str, Any]) -> dict[str, Any]:
         return {path: value for path, find in self._paths if (value := find(record)) is not MISSING}
+
+
+def _values(path: str) -> Callable[[Any], Any]:
+    """Finds the value of a path in each of the elements that it goes through, null where one lacks it."""
+    many = each(path)
+    assert many is not None, "a path that matches once has no elements"
+    elements, inner = _elements(many), first(many.inner)
+
+    def values(record: Any) -> Any:
+        found = elements(record)
+        return found if found is MISSING else [_known(inner(element)) for element in found]
+
+    return values
+
+
+def _elements(many: Each) -> Callable[[Any], Any]:
+    """Finds the elements that a path goes through: none of an empty list; MISSING where there is not even that."""
+    elements, root = select(many.elements), first(many.root)
+
+    def find(record: Any) -> Any:
+        return elements(record) or (MISSING if root(record) in (MISSING, None) else [])
+
+    return find
+
+
+def _known(value: Any) -> Any:
+    return None if value is MISSING else value
+
+
+class Unseen:
+    """The paths that no record had so far, to tell a slip from a field that is sometimes left out."""
+
+    def __init__(self, parent: Parent) -> None:
+        self._resource, self._paths = parent.resource, {*parent.fields, *parent.include}
+        self._there: dict[str, None] = {}  # what the first records have
+        self._looks = _LOOKS
+
+    def look(self, record: Mapping[str, Any], found: Iterable[str]) -> None:
+        """Takes a record, and the paths that it has."""
+        if self._paths:
+            self._paths.difference_update(found)
+            if self._looks:
+                self._looks -= 1
+                self._there.update(dict.fromkeys(_names(record)))
+
+    def warnings(self) -> list[str]:
+        """One for each path that no record had, where there were records."""
+        return [unseen(self._resource, path, list(self._there)) for path in sorted(self._paths) if self._there]
+
+
+_LOOKS = 100  # records
+_WORD = re.compile(r"[^\W\d][\w-]*")
+
+
+def _names(record: Mapping[str, Any], depth: int = 3) -> Iterator[str]:
+    """The fields of a record and of the objects in it, as placeholders name them."""
+    for key, value in record.items():
+        name = key if _WORD.fullmatch(key) else f"['{key}']"
+        yield name
+        if isinstance(value, Mapping) and depth > 1:
+            yield from (
+                f"{name}{inner if inner.startswith('[') else f'.{inner}'}" for inner in _names(value, depth - 1)
+            )
 
 
 parse_row = msgspec.json.Decoder(ParentRow).decode
@@ -100,19 +165,18 @@ class Frozen:
 
 
 def freeze_parents(
-    records: Iterable[Mapping[str, Any]], parent: Parent, path: Path, where: str, cursors: Mapping[str, JsonScalar]
+    records: Iterable[Mapping[str, Any]], parent: Parent, path: Path, cursors: Mapping[str, JsonScalar]
 ) -> Frozen:
     """Writes the parent's rows that are not in a table: one line per distinct key, in order of appearance.
 
     Args:
         cursors: How far the child is loaded, by key.
-
-    Raises:
-        ExtractError: A row lacks a field that `include_from_parent` or a placeholder names.
     """
-    rows = parent_rows(records, parent, where)
+    absent = Unseen(parent)
+    rows = parent_rows(records, parent, absent)
     placed = (row and replace(row, cursor=cursors.get(_sorted(row.key).decode())) for row in rows)
-    return replace(freeze_rows(placed if cursors else rows, path), cursors=bool(cursors))
+    frozen = freeze_rows(placed if cursors else rows, path)
+    return replace(frozen, cursors=bool(cursors), warnings=tuple(absent.warnings()))
 
 
 def freeze_rows(rows: Iterable[ParentRow | None], path: Path) -> Frozen:
@@ -152,21 +216,35 @@ def _digest_of(row: ParentRow) -> bytes:
     return md5(msgspec.json.encode(row.key), usedforsecurity=False).digest()
 
 
-def parent_rows(records: Iterable[Mapping[str, Any]], parent: Parent, where: str) -> Iterator[ParentRow | None]:
-    """What the child needs of each record of its parent; None where a part of the key is null."""
-    keys = [(name, first(name)) for name in parent.fields]
-    includes = [(name, first(name)) for name in parent.include]
+def parent_rows(
+    records: Iterable[Mapping[str, Any]], parent: Parent, absent: Unseen | None = None
+) -> Iterator[ParentRow | None]:
+    """What the child needs of each record of its parent, or of each element that its placeholders go through.
+
+    None where a part of the key is null or not there: then there is nothing to ask with.
+
+    Args:
+        absent: Is told which fields each record has.
+    """
+    paths = (*parent.fields, *parent.include)
+    inners = {path: first(inner) for path in paths if (inner := inner_of(path, parent.elements)) is not None}
+    plain = {path: first(path) for path in paths if path not in inners}
+    many = next((found for path in inners if (found := each(path))), None)
+    elements = _elements(many) if many else None
     for record in records:
-        key = {name: find(record) for name, find in keys}
-        include = {name: find(record) for name, find in includes}
-        for name, value in (*key.items(), *include.items()):
-            if value is MISSING:
-                raise ExtractError(
-                    f"a row of the parent {parent.resource!r} has no field {name!r}",
-                    where=where,
-                    hint=f"Fields of that row: {', '.join(list(record)[:20])}.",
-                )
-        yield None if None in key.values() else ParentRow(key, include)
+        values = {path: value for path, find in plain.items() if (value := find(record)) is not MISSING}
+        through: Any = MISSING if elements is None else elements(record)
+        rows = [values] if through is MISSING else [{**values, **_inner_values(inners, item)} for item in through]
+        if absent is not None:
+            absent.look(record, chain(*rows) if rows else (*values, *inners))
+        for row in rows:
+            key = {path: row.get(path) for path in parent.fields}
+            include = {path: row.get(path) for path in parent.include}
+            yield None if None in key.values() else ParentRow(key, include)
+
+
+def _inner_values(inners: Mapping[str, Callable[[Any], Any]], element: Any) -> dict[str, Any]:
+    return {path: value for path, find in inners.items() if (value := find(element)) is not MISSING}
 
 
 def included(parent: Parent | None, row: ParentRow | None) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dagster_restapi.config.placeholders import Scope, render
+from dagster_restapi.config.placeholders import Placeholder, Scope, render, render_path
 from dagster_restapi.errors import ExtractError
 from dagster_restapi.extract.incremental import Range
-from dagster_restapi.extract.parents import Frozen, ParentRow, freeze_rows, included, parent_rows
+from dagster_restapi.extract.parents import Frozen, ParentRow, Unseen, freeze_rows, included, parent_rows
 from dagster_restapi.extract.steps import process, rows_of
 from dagster_restapi.http.origin import named_origin
 from dagster_restapi.http.session import Call, Session
@@ -66,15 +66,18 @@ class Walker:
             incremental=range_.placeholders if range_ else {},
             partition=partition_values(slice_),
         )
+        path, encoded = render_path(endpoint.path or "", scope)
         return Call(
             method=endpoint.method,
-            url=self.session.url(render(endpoint.path or "", scope, quote=True)),
+            url=self.session.url(path),
             params=render(endpoint.params or {}, scope),
             headers=render(endpoint.headers or {}, scope),
             json=render(endpoint.json_body, scope),
             data=render(endpoint.data, scope),
             auth=endpoint.auth,
             named=named_origin(endpoint.path or ""),
+            object_params=endpoint.object_params,
+            remark=_slash_remark(encoded[0]) if encoded else "",
         )
 
     def records(self, plan: Plan, slice_: Slice, *, max_pages: int | None = None) -> Iterator[dict[str, Any]]:
@@ -112,7 +115,7 @@ class Walker:
         row = None
         if plan.parent:
             records = self.first_page(self.plans[plan.parent.resource], slice_)
-            row = next(filter(None, parent_rows(records, plan.parent, where)), None)
+            row = next(filter(None, parent_rows(records, plan.parent)), None)
             if row is None:
                 raise ExtractError(
                     f"the first page of the parent {plan.parent.resource!r} has no row to ask with",
@@ -139,12 +142,23 @@ class Walker:
             return
         seen: set[tuple[Any, ...]] = set()
         fresh = dataclasses.replace(slice_, cursor=None, start_value=None, end_value=None)
-        for row in parent_rows(self.records(self.plans[parent.resource], fresh), parent, f"resource {parent.resource}"):
+        absent = Unseen(parent)
+        for row in parent_rows(self.records(self.plans[parent.resource], fresh), parent, absent):
             if row is not None:
                 key = tuple(map(repr, row.key.values()))
                 if key not in seen:
                     seen.add(key)
                     yield row
+        for warning in absent.warnings():
+            _log.warning("%s: %s", plan.name, warning)
+
+
+def _slash_remark(placeholder: Placeholder) -> str:
+    several = placeholder._replace(reserved=True)
+    return (
+        f"the value of {placeholder} in the path holds a slash, which is sent encoded (%2F), as one segment; "
+        f"where it is several segments, write {several}."
+    )
 
 
 def partition_values(slice_: Slice) -> dict[str, Any]:

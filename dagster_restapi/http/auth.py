@@ -225,7 +225,8 @@ def _fetched(
 
 def _login_place(auth: config.SessionLoginAuth, request: PreparedRequest, value: str) -> None:
     if auth.token_path is not None:
-        shown = auth.template.replace("{token}", value) if auth.location == "header" else value
+        template = str(reveal(auth.template, "auth.template"))
+        shown = template.replace("{token}", value) if auth.location == "header" else value
         _PLACES[auth.location](auth.name, request, shown)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from dagster_restapi.config.client import ObjectParams
 from dagster_restapi.http.decode import decode
 from dagster_restapi.http.links import links_of
 from dagster_restapi.http.origin import Origin, safe_url
@@ -27,6 +28,8 @@ class Call:
         auth: An auth model in place of the client's; None: the client's.
         named: The host of `url` where a person wrote it as a whole URL. It may be asked though it is not the API's own,
             as long as the request holds no credential; and so may the links on its pages that lead to it.
+        object_params: How objects in `params` and form fields are sent; None: as the client says.
+        remark: What a 404 may come from that only the maker of the call knows, for errors and warnings.
     """
 
     method: str
@@ -37,6 +40,8 @@ class Call:
     data: Any = None
     auth: Any = None
     named: Origin | None = None
+    object_params: ObjectParams | None = None
+    remark: str = ""
 
     @property
     def secret_params(self) -> dict[str, Any]:

@@ -35,6 +35,7 @@ log = logging.getLogger("dagster_restapi.http")
 _LONG = 5.0  # seconds: a longer wait is told to the run's log
 _NOT_READY = 202  # RFC 9110, 15.3.3: accepted, and not yet carried out
 _KINDS = 64  # of credentials that are kept ready: a client may be called with an auth of its own each time
+_UNKNOWN = (400, 404)  # what servers answer to a path that they do not read as it was meant
 _NOBODY = Fixed(lambda request: None, "those that auth asks for a token with")
 
 
@@ -79,7 +80,7 @@ class Session:
     def url(self, path: str) -> str:
         """Joins base URL and path as dlt does: one slash between them; an absolute path replaces the base."""
         base = self._wire.base_url
-        if path.startswith(("http:", "https:")):
+        if path[:6].lower().startswith(("http:", "https:")):
             return path
         if not path or not base:
             return base or path
@@ -127,7 +128,17 @@ class Session:
         trusted = not self._asks_stranger(call, url, where)
         if trusted:
             self._wire.trust.check(url, where)
-        hop = Hop(call.method.upper(), url, call.params or None, call.headers, call.json, call.data, trusted=trusted)
+        hop = Hop(
+            call.method.upper(),
+            url,
+            call.params or None,
+            call.headers,
+            call.json,
+            call.data,
+            trusted=trusted,
+            objects=call.object_params or self.config.object_params or "fail",
+            remark=call.remark,
+        )
         every = (*as_rules(rules), *self._rules)
         return self._sent(hop, self._for(call.auth), every, self._policy(retry), where, fault_in)
 
@@ -234,9 +245,14 @@ class Session:
                 self.meter.count(retries=1)
             elif rule is not None and rule.action == "ignore":
                 if not self._may_improve(answer, attempts) or self._gives_up(answer, "", attempts, hop, where):
+                    if hop.remark and answer.status in _UNKNOWN:
+                        self.meter.warn(f"an answer {answer.status} was ignored: {hop.remark}")
                     return None
             else:
-                self._again(_fault_of(answer, rule, auth.source, policy), answer, attempts, hop, where)
+                fault = _fault_of(answer, rule, auth.source, policy)
+                if hop.remark and answer.status in _UNKNOWN:
+                    fault = replace(fault, hint=hop.remark)
+                self._again(fault, answer, attempts, hop, where)
 
     def _may_improve(self, answer: Answer, attempts: Attempts) -> bool:
         """An answer that is to be ignored, but is one of those that are retried, gets its retries first, as in dlt."""

@@ -184,7 +184,7 @@ class Refresher:
     def __init__(self, config: OAuth2RefreshTokenAuth, exchange: Exchange, warn: Callable[[str], None]) -> None:
         self._config, self._exchange, self._warn = config, exchange, warn
         self._rotated: str | None = None
-        store = config.store
+        store = reveal(config.store, "auth.store") if isinstance(config.store, str) else config.store
         self._store: TokenStore | None = FileTokenStore(store) if isinstance(store, (str, os.PathLike)) else store
 
     def __call__(self) -> tuple[str, float | None]:
@@ -333,11 +333,13 @@ def _signed(config: JwtBearerAuth) -> str:
     if config.access_token_url is not None:
         claims["aud"] = reveal(config.access_token_url, "auth.access_token_url")
     if config.scopes is not None:
-        claims["scope"] = config.scopes if isinstance(config.scopes, str) else " ".join(config.scopes)
+        scopes = reveal(config.scopes, "auth.scopes")
+        claims["scope"] = scopes if isinstance(scopes, str) else " ".join(scopes)
     claims |= reveal(config.claims, "auth.claims") or {}
     failed = ""
     try:
-        headers = {"kid": config.key_id} if config.key_id else None
+        key_id = reveal(config.key_id, "auth.key_id")
+        headers = {"kid": key_id} if key_id else None
         return str(jwt.encode(claims, _key(config), config.algorithm, headers=headers))
     except (jwt.PyJWTError, ValueError, TypeError, NotImplementedError) as error:
         failed = type(error).__name__

@@ -16,7 +16,8 @@ from requests.models import PreparedRequest
 from requests.structures import CaseInsensitiveDict
 
 from dagster_restapi.config.auth import HttpBasicAuth
-from dagster_restapi.config.client import ClientConfig
+from dagster_restapi.config.client import ClientConfig, ObjectParams
+from dagster_restapi.config.placeholders import as_text
 from dagster_restapi.config.values import conceal_sensitive, fill_address, is_sensitive, reveal
 from dagster_restapi.errors import RequestError
 from dagster_restapi.http.auth import Credentials
@@ -32,6 +33,7 @@ from dagster_restapi.http.origin import (
     without_secrets,
     without_userinfo,
 )
+from dagster_restapi.http.query import form, pairs
 from dagster_restapi.http.transport import Bounds, PlainSession, Sockets, read_body, without_retries
 from dagster_restapi.secrets import Secret, conceal, guard_logger, redact
 
@@ -54,6 +56,8 @@ class Hop:
         trusted: It goes to the API: with the client's headers, cookies and credentials. Once lost, it stays lost.
         bare: A token request: without them, wherever it goes.
         cookies: Of a token request: those that answers on its way have set, for whom they are.
+        objects: How objects among `params` and form fields are spelled.
+        remark: What a 404 may come from, for errors.
     """
 
     method: str
@@ -65,14 +69,12 @@ class Hop:
     trusted: bool = True
     bare: bool = False
     cookies: RequestsCookieJar | None = None
+    objects: ObjectParams = "fail"
+    remark: str = ""
 
     def place(self, where: str) -> str:
         """For errors: resource, method and URL, without secrets."""
-        query = (
-            urlencode([(k, v) for k, v in dict(self.params).items() if v is not None], doseq=True)
-            if self.params
-            else ""
-        )
+        query = urlencode(pairs(self.params, "brackets", "params")) if self.params else ""
         url = f"{self.url}{'&' if '?' in self.url else '?'}{query}" if query else self.url
         return f"{where} {self.method} {safe_url(url)}".strip()
 
@@ -216,7 +218,7 @@ class Wire:
             request.prepare_method(hop.method)
             request.prepare_url(hop.url, self._params_of(hop))
             request.prepare_headers(self._headers_of(hop))
-            request.prepare_body(hop.data, None, hop.json)
+            request.prepare_body(form(hop.data, hop.objects), None, hop.json)
             request.hooks = {name: list(hooks) for name, hooks in self.http.hooks.items()}
         except (requests.RequestException, ValueError, TypeError) as error:
             failure = type(error).__name__
@@ -245,14 +247,12 @@ class Wire:
         return request, url, ticket
 
     def _params_of(self, hop: Hop) -> Any:
-        params = hop.params
-        if isinstance(params, Mapping):
-            params = {k: reveal(v, f"params.{k}") if isinstance(v, Secret) else v for k, v in params.items()}
+        params = dict(hop.params or {})
         if hop.trusted and not hop.bare:
             self._conceal(params)
             if self.http.params:  # of a user's session
-                return {**dict(self.http.params), **dict(params or {})}  # type: ignore[arg-type]
-        return params
+                params = {**dict(self.http.params), **params}  # type: ignore[arg-type]
+        return pairs(params, hop.objects, "params") or None
 
     def _headers_of(self, hop: Hop) -> dict[str, Any]:
         headers: CaseInsensitiveDict[Any] = CaseInsensitiveDict(_HEADERS)
@@ -263,7 +263,7 @@ class Wire:
         self._conceal(hop.headers)
         headers.update(hop.headers)
         return {
-            name: value if isinstance(value, (str, bytes)) else str(reveal(value, f"headers.{name}"))
+            name: value if isinstance(value, (str, bytes)) else as_text(reveal(value, f"headers.{name}"))
             for name, value in headers.items()
             if value is not None and (hop.trusted or (name.lower() in _HARMLESS and redact(str(value)) == str(value)))
         }

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +14,8 @@ import msgspec
 
 from dagster_restapi.config.columns import Path as KeyPath
 from dagster_restapi.config.columns import column_name, keys_of
+from dagster_restapi.config.jsonpath import EACH, each, inner_of, kept_as
+from dagster_restapi.config.placeholders import unseen
 from dagster_restapi.errors import TableError
 from dagster_restapi.model import JsonScalar, TablePlan
 from dagster_restapi.slice_state import key_text
@@ -35,8 +36,9 @@ class ParentRows:
     Attributes:
         rows: Rows of the parent that were looked at.
         keys: Distinct keys written, one line each.
-        skipped_null: Rows left out because a part of their key is null.
+        skipped_null: Rows left out because a part of their key is null or not there.
         newest_load_id: The parent's newest load at that moment.
+        warnings: What a person should know: fields that no row has.
         beside: The file that tells the load of spellings, where there is anything to tell.
     """
 
@@ -44,6 +46,7 @@ class ParentRows:
     keys: int
     skipped_null: int
     newest_load_id: str | None
+    warnings: tuple[str, ...] = ()
     beside: tuple[Path, ...] = ()
 
 
@@ -53,6 +56,7 @@ def copy_parent_rows(
     *,
     fields: Sequence[str],
     include: Sequence[str],
+    elements: str | None = None,
     destination: Path,
     partition: str | None = None,
     newer_than: str | None = None,
@@ -74,6 +78,7 @@ def copy_parent_rows(
     Args:
         fields: Plain JSONPaths of the parent's record that make the key: `number`, `user.login`, `labels[0].name`.
         include: The same, for what is copied beside the key; objects and lists as well.
+        elements: JSONPath of the elements that fields go through, as in `labels[*].name`: each makes a key of its own.
         partition: Only the rows of this partition.
         newer_than: Only rows of loads later than this one.
         also: Keys that are due whatever their age.
@@ -81,26 +86,27 @@ def copy_parent_rows(
         cursors_partition: The partition of that asset.
 
     Raises:
-        TableError: The parent's table or a field of it is not there; the message says what to materialize.
+        TableError: The parent's table is not there, or cannot give a field; the message says what to do.
     """
     part = destination.with_name(destination.name + ".part")
+    beside = destination.with_name(RESPELLED_FILE)
     fault = ""
     try:
         with (
             target.read() as connection,
             open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as lines,
         ):
-            source = _Source(connection, target.space(connection), parent)
+            space = target.space(connection)
+            beside.unlink(missing_ok=True)  # of a copy that was never finished
+            source = _Source(connection, space, parent, elements)
             cursors, typed = None, frozenset[str]()
             if cursors_of:
-                cursors = ledger.parent_cursors(connection, source.space, cursors_of, cursors_partition)
-                typed = ledger.typed_cursors(connection, source.space, cursors_of, cursors_partition)
+                cursors = ledger.parent_cursors(connection, space, cursors_of, cursors_partition)
+                typed = ledger.typed_cursors(connection, space, cursors_of, cursors_partition)
             due, owed = source.due(partition, newer_than), set(map(key_text, also))
             source.select(fields, include, due, also, everything=bool(typed))
             if not typed and not source.has(owed):  # an older spelling, or the parent does not have them any more
                 source.select(fields, include, due, also, everything=True)
-            beside = destination.with_name(RESPELLED_FILE)
-            beside.unlink(missing_ok=True)  # of a copy that was never finished
             owed |= _respell(source, cursors, typed, owed, beside)
             found = source.summary(partition)
             keys = _write(source.lines(), lines, cursors, owed)
@@ -113,8 +119,7 @@ def copy_parent_rows(
             where=parent.table,
             transient=may_pass(fault),
         )
-    told = (beside,) if beside.exists() else ()
-    return ParentRows(found.rows, keys, found.skipped_null, found.newest_load_id, told)
+    return replace(found, keys=keys, beside=(beside,) if beside.exists() else ())
 
 
 def _respell(
@@ -182,9 +187,12 @@ class _Table:
 class _Source:
     """The parent's tables, and SQL that makes JSON of their values again."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, space: Space, parent: TablePlan) -> None:
-        self._connection, self.space, self._parent = connection, space, parent
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, space: Space, parent: TablePlan, elements: str | None
+    ) -> None:
+        self._connection, self.space, self._parent, self._elements = connection, space, parent, elements
         self._aliases = 0
+        self._warnings: dict[str, None] = {}
         self._scope, self._kept = "true", "CAST(NULL AS VARCHAR)"
         if not ledger.stands(connection, space, parent.table):
             raise TableError(
@@ -265,12 +273,24 @@ class _Source:
             everything: Also the rows that are not due, for the spellings of their keys.
         """
         paths = [*fields, *include]
-        typed = [self._value(path, key=number < len(fields)) for number, path in enumerate(paths)]
+        inner = [inner_of(path, self._elements) for path in paths]
+        typed = [
+            self._value(path, key=number < len(fields)) if inner[number] is None else "CAST(NULL AS JSON)"
+            for number, path in enumerate(paths)
+        ]
         columns = "".join(f", {sql} AS v{number}" for number, sql in enumerate(typed))
         rows = numbered(self._connection, self.space.table(self._parent.table))
-        read = f"SELECT t._restapi_rowid AS rid, {due} AS due, {self._kept} AS kept{columns} FROM {rows} t "
-        read += f"WHERE {self._scope}" + ("" if everything or also else f" AND {due}")
+        read = f"SELECT t._restapi_rowid AS rid, {due} AS due, {self._kept} AS kept{columns}"
+        through = [path for path, rest in zip(paths, inner, strict=True) if rest is not None]
+        read += f", {self._list_of_elements(through)} AS elements" if through else ""
+        read += f" FROM {rows} t WHERE {self._scope}" + ("" if everything or also else f" AND {due}")
         apis = [f"json_extract(kept, {literal(_pointer([path]))})" for path in paths]
+        if through:
+            read = _one_row_each(read, _kept_list(through[0]))
+            for number, rest in enumerate(inner):
+                if rest is not None:
+                    apis[number] = f"json_extract({_kept_list(paths[number])}, position)"
+                    read = _with_inner(read, number, keys_of(rest))
         values = [_preferred(api, f"v{number}") for number, api in enumerate(apis)]
         key = f"CAST({_object(zip(fields, values, strict=False))} AS VARCHAR)"
         typed_key = f"CAST({_object((path, f'v{number}') for number, path in enumerate(fields))} AS VARCHAR)"
@@ -335,7 +355,8 @@ class _Source:
             "SELECT count(*), count(*) FILTER (WHERE missing) FROM temp._parents WHERE due"
         ).fetchone()
         assert row is not None
-        return ParentRows(int(row[0]), 0, int(row[1]), self._newest(partition))
+        warnings = tuple(self._warnings) if row[0] else ()
+        return ParentRows(int(row[0]), 0, int(row[1]), self._newest(partition), warnings)
 
     def _newest(self, partition: str | None) -> str | None:
         if not ledger.stands(self._connection, self.space, ledger.TABLES):
@@ -367,17 +388,36 @@ class _Source:
         if self._is_kept(path):
             return "CAST(NULL AS JSON)"
         if not keys:
-            raise TableError(
-                f"{path!r} cannot be read from a stored table",
-                where=f"resource {self._parent.resource}",
-                hint="Name a field by its keys and indexes, such as `user.login` or `labels[0].name`.",
-            )
+            raise self._unreadable(path)
+        return self._nothing(path)
+
+    def _nothing(self, path: str) -> str:
+        """SQL of what no row has, and a warning of it."""
         known = [".".join(known) for known in self._tables[()].columns]
-        near = get_close_matches(path, known, n=3, cutoff=0.5)
-        raise TableError(
-            f"the table {self._parent.table!r} has no column for {path!r}",
+        self._warnings[unseen(self._parent.resource, path, known)] = None
+        return "CAST(NULL AS JSON)"
+
+    def _list_of_elements(self, paths: Sequence[str]) -> str:
+        """SQL of the list that the columns have of the elements which all these paths go through."""
+        many = each(paths[0])
+        assert many is not None, "a path that matches once goes through no elements"
+        keys = keys_of(many.container) if many.container else None
+        found = self._find((), keys, "t", scalar=False) if keys else None
+        if found is not None:
+            return f"CASE WHEN json_type({found}) = 'ARRAY' THEN {found} END"
+        if not self._is_kept(kept_as(paths[0], self._elements)):
+            if keys is None:
+                raise self._unreadable(paths[0])
+            for path in paths:
+                self._nothing(path)
+        return "CAST(NULL AS JSON)"
+
+    def _unreadable(self, path: str) -> TableError:
+        return TableError(
+            f"{path!r} cannot be read from a stored table",
             where=f"resource {self._parent.resource}",
-            hint=f"It has {', '.join(near or known[:12])}. A field that was never in a record has no column.",
+            hint="Name a field by its keys and indexes, or the elements of one list: `user.login`, `labels[0].name`, "
+            "`labels[*].name`. Or load the parent anew: from then on its rows keep what the path finds.",
         )
 
     def _is_kept(self, path: str) -> bool:
@@ -472,6 +512,25 @@ class _Source:
         if not members:
             return None
         return f"nullif(json_merge_patch('{{}}', {_object(members.items())}), CAST('{{}}' AS JSON))"
+
+
+def _kept_list(path: str) -> str:
+    """SQL of what a row keeps of a path through elements."""
+    return f"json_extract(kept, {literal(_pointer([f'{EACH}{path}']))})"
+
+
+def _one_row_each(read: str, kept: str) -> str:
+    """One row for each element; a single one, without a position, where a row has no list at all."""
+    count = f"coalesce(json_array_length({kept}), json_array_length(elements))"
+    positions = f"CASE WHEN {count} IS NULL THEN [NULL] ELSE range(CAST({count} AS BIGINT)) END"
+    read = f"SELECT *, unnest({positions}) AS position FROM ({read})"
+    return f"SELECT * REPLACE (row_number() OVER (ORDER BY rid, position) AS rid) FROM ({read})"
+
+
+def _with_inner(read: str, number: int, keys: tuple[str | int, ...] | None) -> str:
+    """With the value that each element has at some keys; none where that cannot be told of a column."""
+    value = "CAST(NULL AS JSON)" if keys is None else _inside("json_extract(elements, position)", keys)
+    return f"SELECT * REPLACE ({value} AS v{number}) FROM ({read})"
 
 
 def _object(members: Iterable[tuple[str, str]]) -> str:

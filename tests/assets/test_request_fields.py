@@ -374,3 +374,90 @@ def test_a_parent_that_failed_before_is_no_new_reason_to_refuse_a_replacement(
     parents.refused.append("2024-01-02T03:04:05.100Z")
     parents.add("2024-05-05T03:04:05.100Z", at=99)
     assert "requests of 1 parents failed" in failure_of(house.run("parents", "children"))
+
+
+# ---- elements, and what is not there ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("selected", [True, False])
+@pytest.mark.parametrize("child", [APPEND, MERGE], ids=["append", "merge"])
+def test_elements_of_a_list_are_parents_of_their_own_whether_stored_or_not(
+    source: Callable[..., Any], api: Any, selected: bool, child: dict[str, Any]
+) -> None:
+    rows: list[dict[str, Any]] = []
+    api.route("/posts", lambda request: rows)
+    api.route("/label", lambda request: [{"of": request.query["id"], "u": 1}, {"of": request.query["id"], "u": 2}])
+    endpoint = {
+        "path": "label",
+        "params": {"id": "{resources.posts.labels[*].id}"},
+        "incremental": {"cursor_path": "u"},
+    }
+    posts = {"name": "posts", "primary_key": "n", "write_disposition": "merge", "selected": selected}
+    house = source(posts, {"name": "items", "endpoint": endpoint, "include_from_parent": ["labels[*].name"], **child})
+    assets = ("posts", "items") if selected else ("items",)
+
+    def asked() -> list[str]:
+        ids = sorted(request.query["id"] for request in api.seen("/label"))
+        api.requests.clear()
+        return ids
+
+    assert house.load(*assets)["parents"] == 0
+    rows.append({"n": 1})
+    assert house.load(*assets, parents="all")["skipped_parents"] == 1
+    rows[0]["labels"] = [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
+    rows.append({"n": 2, "labels": [{"id": 2, "name": "c"}, {"name": "d"}]})
+    told = house.load(*assets, parents="all")
+    assert (told["parents"], told["skipped_parents"], told["cursors"]["count"]) == (2, 1, 2)
+    assert asked() == ["1", "2"]
+    rows[1]["labels"].append({"id": 3})
+    house.load(*assets, parents="all")
+    assert asked() == ["1", "2", "3"]
+    found = house.query("SELECT DISTINCT of, _posts_labels_x_name FROM tracker.items ORDER BY 1, 2")
+    assert found == [("1", "a"), ("2", "c"), ("3", None)]
+    assert house.query("SELECT count(*) FROM tracker.items") == [(6,)]
+
+
+def test_a_child_added_to_a_parent_that_is_loaded_asks_for_its_elements(source: Callable[..., Any], api: Any) -> None:
+    api.route("/posts", [{"n": 1, "labels": [{"id": 1}, {"id": 2}]}])
+    api.route("/label", lambda request: [{"of": request.query["id"]}])
+    posts = {"name": "posts", "primary_key": "n", "write_disposition": "merge"}
+    house = source(posts)
+    house.load("posts")
+    endpoint = {"path": "label", "params": {"id": "{resources.posts.labels[*].id}"}}
+    house.config["resources"].append({"name": "items", "endpoint": endpoint})
+    house.load("items")
+    assert house.query("SELECT of FROM tracker.items ORDER BY 1") == [("1",), ("2",)]
+
+
+def test_a_stored_parent_that_never_had_the_field_has_no_children_and_the_run_says_so(
+    source: Callable[..., Any], api: Any
+) -> None:
+    api.route("/posts", [{"n": 1, "ident": 5}])
+    posts = {"name": "posts", "primary_key": "n", "write_disposition": "merge"}
+    house = source(posts, {"name": "items", "endpoint": "posts/{resources.posts.id}/items"})
+    told = house.load("posts", "items")
+    assert (told["parents"], told["skipped_parents"]) == (0, 1)
+    assert "no row of posts has a field 'id'; there are ident" in told["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    "field", ["_repos_owner.login", "_repos_owner_login", "_repos_owner__login", "['_repos_owner.login']"]
+)
+@pytest.mark.parametrize("selected", [True, False])
+def test_what_a_parent_includes_is_named_by_its_key_or_its_column(
+    source: Callable[..., Any], api: Any, field: str, selected: bool
+) -> None:
+    api.route("/repos", [{"id": 1, "owner": {"login": "ada"}}])
+    api.route("/repos/1/issues", [{"n": 7}])
+    api.route("/ada/7", [{"found": True}])
+    dot = "" if field.startswith("[") else "."
+    house = source(
+        {"name": "repos", "selected": selected},
+        {
+            "name": "issues",
+            "selected": selected,
+            "endpoint": "repos/{resources.repos.id}/issues",
+            "include_from_parent": ["owner.login"],
+        },
+        {"name": "items", "endpoint": f"{{resources.issues{dot}{field}}}/{{resources.issues.n}}"},
+    )
+    house.load(*(["repos", "issues"] if selected else []), "items")
+    assert house.query("SELECT found FROM tracker.items") == [(True,)]

@@ -9,6 +9,7 @@ def test_params_and_json_merge_one_level_deep_and_columns_by_hint(plans):
             "name": "a",
             "endpoint": {
                 "params": {"state": "all", "filter": {"x": 1}},
+                "object_params": "json",
                 "json": {"query": "q", "page": {"size": 1}},
             },
             "columns": {"id": {"nullable": False}, "b": {"data_type": "text"}},

@@ -1,13 +1,24 @@
 """Placeholders: what they may be, and what stands in their place."""
 
+import re
 from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagster_restapi.config.placeholders import Placeholder, Scope, bind, escape, found, names, parse, render
-from dagster_restapi.errors import ConfigError
+from dagster_restapi.config.placeholders import (
+    Placeholder,
+    Scope,
+    bind,
+    escape,
+    found,
+    names,
+    parse,
+    render,
+    render_path,
+)
+from dagster_restapi.errors import ConfigError, RequestError
 from dagster_restapi.secrets import Secret
 
 SCOPE = Scope(
@@ -44,8 +55,9 @@ def test_a_lone_placeholder_keeps_its_type():
 
 
 def test_values_in_a_path_stay_one_segment():
-    assert render("x/{resources.issues['odd key']}/y", SCOPE, quote=True) == "x/a%2Fb%3Fc%23d/y"
-    assert render("{resources.issues.number}", SCOPE, quote=True) == "7"
+    slashed = parse("resources.issues['odd key']")
+    assert render_path("x/{resources.issues['odd key']}/y", SCOPE) == ("x/a%2Fb%3Fc%23d/y", (slashed,))
+    assert render_path("{resources.issues.number}", SCOPE) == ("7", ())
 
 
 def test_a_null_within_a_text_is_an_error():
@@ -131,7 +143,22 @@ def test_static_names_are_bound_and_others_stay():
     )
 
 
-@pytest.mark.parametrize("text", ["{resources.p.a.b}", "{resources.p['a b']}", "{partition.keys.x}", "{env.X}"])
+def test_a_plus_before_a_static_name_holds_for_what_it_stands_for():
+    assert bind("repos/{+repo}/issues", {"repo": "{resources.p.id}"})[0] == "repos/{+resources.p.id}/issues"
+    assert bind("repos/{+repo}/issues", {"repo": "me/{{x}}"})[0] == "repos/me/{{x}}/issues"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{resources.p.a.b}",
+        "{+resources.p.a.b}",
+        "{+resources.p['a b']}",
+        "{resources.p['a b']}",
+        "{partition.keys.x}",
+        "{env.X}",
+    ],
+)
 def test_a_placeholder_spells_itself(text):
     placeholder = parse(text[1:-1])
     assert str(placeholder) == text
@@ -142,12 +169,81 @@ def test_an_escaped_text_renders_to_itself(text):
     assert render(escape(text), Scope()) == text
 
 
-@given(st.text(st.characters(exclude_categories=("Cs",)), min_size=1))
-def test_whatever_is_inserted_into_a_path_comes_out_of_one_segment(value):
-    path = render("a/{resources.p.id}/b", Scope(resources={"p": {"id": value}}), quote=True)
+def path_with(template, value):
+    return render_path(template, Scope(resources={"p": {"id": value}}))[0]
+
+
+_TEXTS = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from("./%2eE"), min_size=1)
+_DOTS = re.compile(r"(\.|%(25)*2e){1,2}", re.IGNORECASE)
+
+
+@given(_TEXTS)
+def test_whatever_is_inserted_into_a_path_comes_out_of_one_segment_or_is_refused(value):
+    if _DOTS.fullmatch(value):
+        with pytest.raises(RequestError, match="lead elsewhere"):
+            path_with("a/{resources.p.id}/b", value)
+        return
+    path = path_with("a/{resources.p.id}/b", value)
     before, segment, after = path.split("/")
     assert (before, unquote(segment), after) == ("a", value, "b")
     assert not set(segment) & set("?#/ ")
+
+
+@given(_TEXTS)
+def test_a_plus_keeps_slashes_and_nothing_else(value):
+    parts = value.split("/")
+    if any(map(_DOTS.fullmatch, parts)) or not parts[0]:
+        with pytest.raises(RequestError, match="lead elsewhere"):
+            path_with("a/{+resources.p.id}/b", value)
+        return
+    path = path_with("a/{+resources.p.id}/b", value)
+    assert [unquote(segment) for segment in path.split("/")] == ["a", *parts, "b"]
+    assert not set(path) & set("?# ")
+
+
+@pytest.mark.parametrize(
+    ("template", "value"),
+    [
+        ("a/{resources.p.id}", ""),
+        ("a/{+resources.p.id}", "b/../c"),
+        ("a/{+resources.p.id}", "/etc"),
+        ("a/.{resources.p.id}/c", "."),
+        ("a/{resources.p.id}{resources.p.id}", "."),
+        ("a/{resources.p.id}?x=1", ".."),
+        ("a/{resources.p.id}", ["b"]),
+        ("a/{resources.p.id}", {"b": 1}),
+        ("{resources.p.id}/x", "https://api.example.com/y?z=1"),
+    ],
+)
+def test_a_value_that_would_lead_elsewhere_is_refused(template, value):
+    with pytest.raises(RequestError):
+        path_with(template, value)
+
+
+@pytest.mark.parametrize(
+    ("template", "value", "path"),
+    [
+        ("{resources.p.id}", "https://api.example.com/a/1?x=%20y", "https://api.example.com/a/1?x=%20y"),
+        ("{resources.p.id}/comments?n=1", "HTTP://api.example.com/a", "HTTP://api.example.com/a/comments?n=1"),
+        ("a/{resources.p.id}", "https://b", "a/https%3A%2F%2Fb"),
+        ("{+resources.p.id}/b", "/v1/a", "v1/a/b"),
+        ("a/../{resources.p.id}", "...", "a/../..."),
+        ("a?b={resources.p.id}", "..", "a?b=.."),
+        ("a?b={resources.p.id}", "", "a?b="),
+        ("a?b={resources.p.id}", "c/d&e", "a?b=c%2Fd%26e"),
+        ("a/{+resources.p.id}", "b/", "a/b/"),
+        ("a{resources.p.id}/b", "", "a/b"),
+        ("a/{resources.p.id}", True, "a/true"),
+    ],
+)
+def test_a_path_is_rendered(template, value, path):
+    assert path_with(template, value) == path
+
+
+def test_a_path_says_whose_slashes_it_encoded():
+    scope = Scope(resources={"p": {"id": "a/b", "n": 1}})
+    assert render_path("{resources.p.n}/{resources.p.id}", scope)[1] == (parse("resources.p.id"),)
+    assert render_path("{resources.p.n}/{+resources.p.id}?q={resources.p.id}", scope)[1] == ()
 
 
 @given(

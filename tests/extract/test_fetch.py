@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dagster_restapi.errors import Cancelled, ConfigError, ExtractError, RequestError, ResponseError
+from dagster_restapi.errors import Cancelled, ConfigError, RequestError, ResponseError
 from dagster_restapi.extract.parents import Frozen, freeze_parents
 from dagster_restapi.extract.progress import Progress
 from dagster_restapi.model import Parent, Slice
@@ -238,10 +238,44 @@ def test_when_every_parent_fails_the_load_fails(api: Any, fetch: Any) -> None:
         fetch("children", PARENTS, {**CHILDREN, "on_error": "skip"})
 
 
-def test_a_parent_without_the_field_is_an_error_that_names_those_it_has(api: Any, fetch: Any) -> None:
-    api.route("/parents", {"rows": [{"number": 1}]})
-    with pytest.raises(ExtractError, match=r"no field 'id'.*\n.*number"):
-        fetch("children", PARENTS, CHILDREN)
+def test_a_parent_without_the_field_has_no_children_and_the_run_says_what_is_there(api: Any, fetch: Any) -> None:
+    api.route("/parents", {"rows": [{"number": 1, "name": "a", "o": {"ids": 2}}]})
+    run = fetch("children", PARENTS, CHILDREN)
+    assert (run.rows, run.fetched.parents, run.fetched.skipped_parents) == ([], 0, 1)
+    assert run.fetched.warnings == ("no row of parents has a field 'id'; there are o.ids",)
+
+
+def test_a_row_without_the_field_is_skipped_like_one_with_a_null(api: Any, fetch: Any) -> None:
+    api.route("/parents", {"rows": [{"name": "a"}, {"id": 1}, {"id": None}]})
+    api.route("/parents/1/children", {"rows": [{"n": 1}]})
+    run = fetch("children", PARENTS, CHILDREN)
+    assert (run.rows, run.fetched.skipped_parents) == ([{"n": 1, "_parents_name": None}], 2)
+    assert run.fetched.warnings == ()
+
+
+def test_a_parent_without_rows_has_no_children(api: Any, fetch: Any) -> None:
+    api.route("/parents", {"rows": []})
+    run = fetch("children", PARENTS, CHILDREN)
+    assert (run.rows, run.fetched.parents, run.fetched.warnings) == ([], 0, ())
+
+
+def test_elements_of_a_list_are_parents_of_their_own_each_once(api: Any, fetch: Any) -> None:
+    labels = [[{"id": 1, "n": "a"}, {"id": 2, "n": "b"}], [{"id": 2, "n": "c"}, {"n": "d"}], [], None]
+    api.route("/parents", {"rows": [*({"id": n, "labels": items} for n, items in enumerate(labels)), {"id": 9}]})
+    for number in (1, 2):
+        api.route(f"/labels/{number}", {"rows": [{"label": number}]})
+    child = {
+        "name": "children",
+        "endpoint": {"path": "labels/{resources.parents.labels[*].id}", "data_selector": "rows"},
+        "include_from_parent": ["$.labels.*.n", "id"],
+    }
+    run = fetch("children", PARENTS, child)
+    assert run.rows == [
+        {"label": 1, "_parents_$.labels.*.n": "a", "_parents_id": 0},
+        {"label": 2, "_parents_$.labels.*.n": "c", "_parents_id": 1},
+    ]
+    assert (run.fetched.parents, run.fetched.skipped_parents) == (2, 3)
+    assert len(api.seen("/labels/2")) == 1
 
 
 def test_path_values_stay_one_segment(api: Any, fetch: Any) -> None:
@@ -323,7 +357,7 @@ def test_a_walk_that_was_cut_moves_its_parents_cursor_nowhere(api: Any, fetch: A
 
 def frozen_parents(count: int, *, since: str | None) -> Any:
     def copy(parent: Parent, path: Path) -> Frozen:
-        frozen = freeze_parents([{"id": number} for number in range(count)], parent, path, "parents", {})
+        frozen = freeze_parents([{"id": number} for number in range(count)], parent, path, {})
         return replace(frozen, load_id="newest", since=since)
 
     return copy

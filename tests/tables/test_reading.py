@@ -198,10 +198,41 @@ def test_a_missing_parent_says_what_to_materialize(loads: Any) -> None:
     with pytest.raises(TableError, match="Materialize the asset of 'issues' first"):
         _copy(loads, "id")
     loads(PLAN, ISSUES)
-    with pytest.raises(TableError, match=r"no column for 'user.logn'[\s\S]*user.login"):
-        _copy(loads, "user.logn")
     with pytest.raises(TableError, match="cannot be read from a stored table"):
-        _copy(loads, "labels[*].name")
+        _copy(loads, "labels[?@.name]")
+    with pytest.raises(TableError, match="cannot be read from a stored table"):
+        _copy(loads, "labels[?@.name].name", elements="$['labels'][?@['name']]")
+
+
+def test_a_field_that_no_row_has_gives_no_key_and_a_warning(loads: Any) -> None:
+    loads(PLAN, ISSUES)
+    found, lines = _copy(loads, "user.logn", include=("idd",))
+    assert (lines, found.keys, found.skipped_null) == ([], 0, 3)
+    assert found.warnings == (
+        "no row of issues has a field 'user.logn'; there are user.login, user.bio, user.id",
+        "no row of issues has a field 'idd'; there are id",
+    )
+
+
+def test_a_parent_that_never_had_a_row_gives_no_key(loads: Any) -> None:
+    result = loads(PLAN, [])
+    found, lines = _copy(loads, "user.login", include=("id",))
+    assert (lines, found.rows, found.warnings, found.newest_load_id) == ([], 0, (), result.load_id)
+
+
+@pytest.mark.parametrize("nested", ["tables", "json", "native"])
+def test_elements_of_rows_that_keep_nothing_are_read_from_their_columns(loads: Any, nested: Any) -> None:
+    plan = TablePlan(resource="issues", table="issues", nested=nested)
+    rows = [{"id": 1, "l": [{"x": 1, "y": "a"}, {"x": None}, {"x": 2, "y": "b"}]}, {"id": 2, "l": [{"x": 2}]}]
+    loads(plan, rows)
+    path = Path(loads.folder) / "p.ndjson"
+    options = {"fields": ("l[*].x",), "include": ("l[*].y", "id"), "elements": "$['l'][*]"}
+    found = copy_parent_rows(loads.target, plan, destination=path, **options)
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {"key": {"l[*].x": 1}, "include": {"l[*].y": "a", "id": 1}},
+        {"key": {"l[*].x": 2}, "include": {"l[*].y": None, "id": 2}},
+    ]
+    assert (found.keys, found.skipped_null, found.warnings) == (2, 1, ())
 
 
 def test_history_gives_the_rows_that_hold_now(loads: Any) -> None:

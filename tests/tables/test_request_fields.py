@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from dagster_restapi.config.jsonpath import kept_as
 from dagster_restapi.errors import TableError
-from dagster_restapi.extract.parents import parent_rows
+from dagster_restapi.extract.parents import freeze_parents, parent_rows
 from dagster_restapi.http.decode import decode
 from dagster_restapi.model import Contract, Parent, TablePlan
 from dagster_restapi.spool import Spool
@@ -74,7 +75,7 @@ def walked(folder: Path, pages: Sequence[list[dict[str, Any]]]) -> dict[str, Any
             writer = spool.writer(number)
             writer.write(page)
             writer.commit(None, {}, done=True)
-        rows = list(parent_rows(spool.records(), PARENT, "here"))
+        rows = list(parent_rows(spool.records(), PARENT))
     return {exactly(row.key): exactly(row.include) for row in rows if row}
 
 
@@ -114,6 +115,61 @@ def test_a_stored_parent_gives_what_one_in_memory_gives(
         loads(plan, page)
     stored = [(exactly(line["key"]), exactly(line["include"])) for line in copied(loads, plan)]
     assert stored == list(walked(folder, bodies).items())
+
+
+ELEMENTS = Parent(
+    resource="p", fields=("k", "o.l[*].x", "o.l[*]"), include=("o.l[*].y", "v"), elements="$['o']['l'][*]"
+)
+_MISSING = "missing"
+maybe = scalars | st.sampled_from(["null", _MISSING])
+elements = st.tuples(maybe, maybe).map(lambda pair: _object_of(x=pair[0], y=pair[1])) | scalars | st.just("null")
+lists = st.lists(elements, max_size=3).map(lambda items: f"[{','.join(items)}]") | st.sampled_from(["null", _MISSING])
+
+
+def _object_of(**members: str) -> str:
+    return "{" + ",".join(f'"{name}":{value}' for name, value in members.items() if value != _MISSING) + "}"
+
+
+@st.composite
+def records_with_lists(draw: st.DrawFn) -> str:
+    o = _object_of(l=draw(lists), z=draw(maybe))
+    return _object_of(k=draw(maybe), v=draw(maybe), o=draw(st.sampled_from([o, o, o, "null", _MISSING])))
+
+
+@pytest.mark.parametrize("fields", [("k", "o.l[*].x"), ("o.l[*].x",), ("o.l[*]",), ("o['l'].*", "$.o.l[*].x")])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pages=st.lists(st.lists(records_with_lists(), min_size=1, max_size=3), min_size=1, max_size=3))
+def test_elements_of_a_stored_parent_are_those_of_one_in_memory(
+    tmp_path_factory: pytest.TempPathFactory, make_loader: Any, fields: tuple[str, ...], pages: list[list[str]]
+) -> None:
+    folder = tmp_path_factory.mktemp("parents")
+    parent = replace(ELEMENTS, fields=fields)
+    kept = sorted({kept_as(path, parent.elements) for path in (*parent.fields, *parent.include)})
+    plan = replace(PLAN, nested="json", request_fields=tuple(kept))
+    loads = make_loader(folder, Target(str(folder / "p.duckdb")))
+    bodies = [decode(f"[{','.join(page)}]".encode()) for page in pages]
+    for page in bodies:
+        loads(plan, page)
+    stored = folder / "stored.ndjson"
+    found = copy_parent_rows(
+        loads.target, plan, fields=fields, include=parent.include, elements=parent.elements, destination=stored
+    )
+    walked = folder / "walked.ndjson"
+    with Spool.open(folder, "walked") as spool:
+        for number, page in enumerate(bodies):
+            writer = spool.writer(number)
+            writer.write(page)
+            writer.commit(None, {}, done=True)
+        frozen = freeze_parents(spool.records(), parent, walked, {})
+    assert (found.keys, found.skipped_null) == (frozen.keys, frozen.skipped_null)
+    assert [_line(line) for line in stored.read_bytes().splitlines()] == [
+        _line(line) for line in walked.read_bytes().splitlines()
+    ]
+
+
+def _line(text: bytes) -> str:
+    line = json.loads(text)
+    return exactly([line["key"], line["include"]])
 
 
 def test_an_explicit_null_is_no_reason_to_look_into_the_columns(loads: Any) -> None:
