@@ -182,6 +182,8 @@ def test_a_session_of_dlts_is_taken_but_not_with_a_condition_that_only_its_own_r
 @given(st.text(st.characters(exclude_characters="{}?/", exclude_categories=("Cs",)), min_size=1, max_size=8))
 def test_a_name_in_the_last_segment_means_one_thing_where_openapi_allows_its_letters(name):
     kinds = ("resources.", "incremental.", "partition.", "env.")
+    if name.startswith("+"):  # `{+name}` is the parameter `name`, whose slashes stay
+        return
     found = planned({"path": f"users/{{{name}}}", "params": {name: 5}})
     allowed = all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in name)
     if name.startswith(kinds):
