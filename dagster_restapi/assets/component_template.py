@@ -26,15 +26,12 @@ SETTINGS_OF_AUTH = frozenset(
         "location",
         "client_auth",
         "method",
-        "template",
         "expiration",
         "default_token_expiration",
         "token_path",
         "store",
         "algorithm",
-        "key_id",
         "lifetime",
-        "scopes",
     }
 )
 

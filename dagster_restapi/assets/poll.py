@@ -188,7 +188,8 @@ class _ConditionalSession(Session):
         except RequestError as error:
             timeout = self.config.timeout
             longest = max(timeout) if isinstance(timeout, tuple) else timeout
-            if longest < _SECONDS or "`timeout`" not in (error.hint or ""):
+            late = any(setting in (error.hint or "") for setting in ("`timeout`", "`retry: {total}`"))
+            if longest < _SECONDS or not late:
                 raise
             fault = error
         hint = f"A sensor waits {_SECONDS:g} s at most: make its request cheaper by `params`, or take a schedule."

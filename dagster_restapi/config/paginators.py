@@ -66,6 +66,8 @@ class JSONLinkPaginator(_Paginator, _Ending):
     type: Literal["json_link"] = "json_link"
     next_url_path: str = "next"
     """JSONPath of the next page's URL."""
+    keep_params: bool = False
+    """Send the parameters of the first request with every link that lacks them."""
 
 
 class HeaderLinkPaginator(_Paginator, _Ending):
@@ -74,6 +76,8 @@ class HeaderLinkPaginator(_Paginator, _Ending):
     type: Literal["header_link"] = "header_link"
     links_next_key: str = "next"
     """The link's `rel`."""
+    keep_params: bool = False
+    """Send the parameters of the first request with every link that lacks them."""
 
 
 class HeaderCursorPaginator(_Paginator, _Ending):

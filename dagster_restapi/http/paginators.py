@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, overload
-from urllib.parse import unquote_plus, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote_plus, urlsplit, urlunsplit
 
 from dagster_restapi.config import jsonpath
 from dagster_restapi.config import paginators as settings
@@ -347,6 +347,7 @@ class _Reference(Paginator):
 class _Link(_Reference):
     """A link replaces the whole URL, query included; method, headers and body stay."""
 
+    config: settings.JSONLinkPaginator | settings.HeaderLinkPaginator
     takes_links = True
 
     def apply(self, call: Call, state: State) -> Call:
@@ -354,7 +355,9 @@ class _Link(_Reference):
             return call
         url = absolute(state["url"], call.url)
         named = query_names(url)  # links are kept without secrets: those go along again, unless the link has its own
-        return replace(call, url=url, params={k: v for k, v in call.secret_params.items() if k not in named})
+        own = dict(parse_qsl(urlsplit(call.url).query)) | dict(call.params) if self.config.keep_params else {}
+        along = {**own, **call.secret_params}
+        return replace(call, url=url, params={k: v for k, v in along.items() if k not in named})
 
     def token(self, state: State) -> Any:
         return state.get("url")

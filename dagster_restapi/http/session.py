@@ -34,6 +34,7 @@ log = logging.getLogger("dagster_restapi.http")
 
 _LONG = 5.0  # seconds: a longer wait is told to the run's log
 _NOT_READY = 202  # RFC 9110, 15.3.3: accepted, and not yet carried out
+_UNCHANGED = 304
 _CONDITIONS = ("if-none-match", "if-modified-since")  # to which 304 is the answer
 _KINDS = 64  # of credentials that are kept ready: a client may be called with an auth of its own each time
 _UNKNOWN = (400, 404)  # what servers answer to a path that they do not read as it was meant
@@ -235,7 +236,7 @@ class Session:
             answer = reply.answer
             taken = _taken(answer, rule, hop)
             if taken is not None:
-                unfit = fault_in(taken)
+                unfit = None if taken.status == _UNCHANGED else fault_in(taken)
                 if unfit is None:
                     return taken
                 self._again(unfit, answer, attempts, hop, where)
@@ -367,7 +368,7 @@ class Session:
 def _taken(answer: Answer, rule: Rule | None, hop: Hop) -> Answer | None:
     """The answer, where its status or a rule says that it is one; None: it is a fault, or is to be ignored."""
     if rule is None:
-        unchanged = answer.status == 304 and any(name.lower() in _CONDITIONS for name in hop.headers)
+        unchanged = answer.status == _UNCHANGED and any(name.lower() in _CONDITIONS for name in hop.headers)
         return answer if unchanged or (200 <= answer.status < 300 and answer.status != _NOT_READY) else None
     if rule.action == "empty":
         return replace(answer, empty=True)

@@ -223,6 +223,12 @@ class Walk:
         if answer is None:
             return None, Selection([], 0, position.choice)
         where = f"{where}, {answer.safe_url}"
+        if answer.status == 304:
+            raise ResponseError(
+                "status 304: the API keeps its rows to itself, as they have not changed",
+                where=where,
+                hint="Leave If-None-Match and If-Modified-Since out of `headers`: a sensor sends them by itself.",
+            )
         body = MISSING if answer.empty or not _has_body(answer) else answer.json()
         choice = position.choice or (Choice(self._selector) if self._selector else None)
         selection = select(body, choice, missing_data=self._missing_data, where=where)
@@ -370,7 +376,11 @@ class _Arrived:
 
     @cached_property
     def _fingerprints(self) -> tuple[str, ...]:
-        return tuple(map(fingerprint, _keys(self.selection.records[:_COMPARED], self.key)))
+        """Of the keys of some records, else of their ids, where those are all different; none otherwise."""
+        records = self.selection.records[:_COMPARED]
+        keys = _keys(records, self.key or ("id",))
+        found = tuple(map(fingerprint, keys)) if keys is not records else ()
+        return found if len(set(found)) == len(found) else ()
 
     @property
     def _is_first_again(self) -> bool:

@@ -308,12 +308,14 @@ def _check_whole(
     if not rows:
         return
     if part:
+        asked = slice_.max_pages is not None or slice_.by_hand
+        why = "" if asked else "".join(f" ({warning})" for warning in request.fetched.warnings[:1])
+        remedy = "Run it without max_pages, start_value and end_value" if asked else "Mend what cut it short"
         raise PartError(
-            f"only a part was fetched, and it would take the place of {rows} rows",
+            f"only a part was fetched{why}, and it would take the place of {rows} rows",
             where=_place(slice_),
-            hint="Run it without max_pages, start_value and end_value; "
-            "or with `full_refresh: true`, if the part is to replace the rows all the same.",
-            transient=slice_.max_pages is None and not slice_.by_hand,
+            hint=f"{remedy}; or with `full_refresh: true`, if the part is to replace the rows all the same.",
+            transient=not asked,
         )
     raise PartError(
         f"the requests of {failed} parents failed, and what the others brought would take the place of {rows} rows",

@@ -424,3 +424,19 @@ def test_the_only_page_may_be_empty(api, pages, warned):
     paginator = {"type": "page_number", "page_param": "p", "base_page": 1, "total_path": "pages"}
     found = list(api.client().paginate("items", paginator=paginator, data_selector="data"))
     assert any("is empty, though" in warning for page in found for warning in page.warnings) is warned
+
+
+@pytest.mark.parametrize("path", ["items", "items?view=open&size=1"])
+@pytest.mark.parametrize("kind", ["json_link", "header_link"])
+def test_links_that_forget_what_was_asked_are_reminded(api, path, kind):
+    def answer(request):
+        page = request.whole("page", 1)
+        if (request.query.get("view"), request.query.get("size")) != ("open", "1"):
+            return 422, {"error": "what size?"}
+        link = f"/items?page={page + 1}{'&size=1' if page == 2 else ''}" if page < 3 else None
+        return 200, {"Link": f"<{link}>; rel=next"} if link else {}, {"data": rows(page), "next": link}
+
+    api.answer = answer
+    params = {} if "?" in path else {"view": "open", "size": 1}
+    assert api.walk(path, params=params, paginator={"type": kind, "keep_params": True}) == rows(1, 2, 3)
+    assert all(request.raw_query.count("size=") == 1 for request in api.requests)
