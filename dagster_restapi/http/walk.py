@@ -357,7 +357,7 @@ class _Arrived:
             rows=None if position.rows is None or items is None else position.rows + items,
             pages=position.pages + (at is self.at),
             last=content,
-            first=self._fingerprints if position.number == 1 and position.guess and content is not None else (),
+            first=self._fingerprints if self._has_to_prove_itself else (),
             empty=position.empty + 1 if self.selection.items == 0 else 0,
             seen=position.seen or self.paginator.names_next(self.facts),
             said=position.said or remark is not None,
@@ -374,6 +374,11 @@ class _Arrived:
         keys = keys_of(self.selection.choice)
         return () if keys is None and not self.selection.records else keys
 
+    @property
+    def _has_to_prove_itself(self) -> bool:
+        """Whether the next page is asked for by a parameter that an API may not know: a link is its own word."""
+        return self.position.number == 1 and bool(self.position.guess) and not self.paginator.takes_links
+
     @cached_property
     def _fingerprints(self) -> tuple[str, ...]:
         """Of the keys of some records, else of their ids, where those are all different; none otherwise."""
@@ -386,10 +391,10 @@ class _Arrived:
     def _is_first_again(self) -> bool:
         """Whether the page that a guess has brought is the first one, though some of its records have changed."""
         first = self.position.first
-        return (
-            bool(first)
-            and 2 * len(set(first) & set(self._fingerprints)) >= min(len(first), len(self._fingerprints)) > 0
-        )
+        if not first or self.selection.items != self.position.rows:  # so far, those of the first page
+            return False
+        again = set(self._fingerprints)
+        return 2 * len(again.intersection(first)) >= min(len(first), len(again)) > 0
 
     def _all_came(self, after: _Position) -> bool:
         """Whether a counter may end at a total that nobody has vouched for: it may be that of the rows on this page.
