@@ -121,6 +121,14 @@ def test_the_end_reports_a_row_that_never_came() -> None:
     play(Play(lagging, (*_ITEMS, Step(kind="run"), late)))
 
 
+@pytest.mark.parametrize("write", ["scd2", "insert-only", "delete-insert"])
+def test_a_record_that_is_in_several_windows_is_no_difference(write: str) -> None:
+    settings = Settings(items=Table(write=write, key=True, incremental=True, missing="include"), partitions="daily")
+    everywhere = Step(kind="change", what="no cursor", asset="items", pick=1)
+    refresh = Step(kind="run", part=1, full_refresh=True)
+    play(Play(settings, (*_ITEMS, everywhere, Step(kind="run", span=3), everywhere, refresh, refresh)))
+
+
 def test_a_sequence_is_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     def plays(sequence: Play) -> None:
         if any(step.full_refresh for step in sequence.steps):
