@@ -462,7 +462,8 @@ def parents_of(player: Player, state: State, part: str | None) -> tuple[dict[Key
     """The rows of the stored parent that a child reads: contents and titles by key, in the order of the table."""
     settings = player.settings
     if not settings.stored:
-        rows = [held(row) for row in player.world._choose("items", None, None, None, None, None)]
+        ask = ask_of(settings, "items", None, Step(kind="run"))
+        rows = [held(row) for row in player.world._choose("items", None, None, None, None, None) if ask.takes(row)]
     else:
         rows = [row for row in state["items"].rows if row.open]
         notes = settings.notes

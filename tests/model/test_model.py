@@ -129,6 +129,15 @@ def test_a_record_that_is_in_several_windows_is_no_difference(write: str) -> Non
     play(Play(settings, (*_ITEMS, everywhere, Step(kind="run", span=3), everywhere, refresh, refresh)))
 
 
+@pytest.mark.parametrize("missing", ["include", "exclude"])
+def test_the_end_asks_for_no_rows_of_a_parent_that_is_left_out(missing: str) -> None:
+    items = Table(write="delete-insert", key=True, incremental=True, missing=missing)
+    settings = Settings(items=items, notes=Table(write="append"), stored=False)
+    without = Step(kind="change", what="no cursor", asset="items", pick=1)
+    moves = [Step(kind="change", what="move", asset="notes", pick=pick) for pick in range(4)]
+    play(Play(settings, (*_ITEMS, *_NOTES, without, *moves)))
+
+
 def test_a_sequence_is_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     def plays(sequence: Play) -> None:
         if any(step.full_refresh for step in sequence.steps):
