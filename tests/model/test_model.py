@@ -129,6 +129,15 @@ def test_a_record_that_is_in_several_windows_is_no_difference(write: str) -> Non
     play(Play(settings, (*_ITEMS, everywhere, Step(kind="run", span=3), everywhere, refresh, refresh)))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["stopped", "together"])
+def test_a_run_may_go_on_with_what_one_that_failed_meanwhile_has_fetched(kind: str) -> None:
+    settings = Settings(items=Table(write="delete-insert", key=True), notes=Table())
+    fails = Step(kind="fail", what="500", asset="items", part=1, times=1)
+    both = Step(kind=kind, what="after the event", asset="items", times=1, then=Step(kind="run"))
+    play(Play(settings, (*_ITEMS, *_NOTES, fails, both)))
+
+
 @pytest.mark.parametrize("missing", ["include", "exclude"])
 def test_the_end_asks_for_no_rows_of_a_parent_that_is_left_out(missing: str) -> None:
     items = Table(write="delete-insert", key=True, incremental=True, missing=missing)
