@@ -462,6 +462,21 @@ def test_a_cursor_of_a_parent_never_moves_back(source: Callable[..., Any], child
 
 
 @pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("missing", ["include", "exclude"])
+def test_a_parent_without_a_cursor_value_is_asked_where_it_is_included(
+    source: Callable[..., Any], children: dict[int, Listing], stored: bool, missing: str
+) -> None:
+    Listing(children[1].api, "/parents", [{"id": 1, "at": 1}, {"id": 2, "at": None}, {"id": 3, "at": 3}])
+    parents, child = families({"write_disposition": "append"}, stored=stored)
+    parents["endpoint"] |= {"incremental": {**SINCE, "on_cursor_value_missing": missing}}
+    house = source(parents, child)
+    if stored:
+        house.load("parents")
+    house.load("events")
+    assert ids(house) == [number for number in ALL if missing == "include" or number // 10 != 2]
+
+
+@pytest.mark.parametrize("stored", [True, False])
 def test_of_a_parent_that_comes_twice_the_last_row_is_included(
     source: Callable[..., Any], children: dict[int, Listing], stored: bool
 ) -> None:
