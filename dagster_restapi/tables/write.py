@@ -248,9 +248,10 @@ class _Writer:
         ).fetchone()
 
     def _replace(self) -> None:
-        counts = self._counts
+        counts, strategy = self._counts, self._plan.strategy if self._plan.disposition == "merge" else None
+        leaves_rows = strategy in ("scd2", "insert-only")  # also those of other windows, full refresh or not
         if counts.before:
-            others = self._find_others()
+            others = not leaves_rows and self._find_others()
             if not others and self._is_the_same():
                 self._spell_for_children()
                 counts.unchanged = counts.staged
@@ -258,18 +259,17 @@ class _Writer:
             counts.deleted += self._remove(self._in_slice())
             if others:
                 counts.deleted += self._remove_roots("SELECT id FROM temp._victims")
-        extra = None
-        if self._plan.disposition == "merge":
-            if self._plan.strategy == "scd2":
-                extra = self._validity()
-            elif self._job.keys.hard_delete:
-                self._take(f"SELECT s._ord FROM {self._staged} WHERE NOT {self._gone()}")
-        counts.inserted = self._insert(extra)
+        if leaves_rows:
+            self._merge()
+            return
+        if strategy and self._job.keys.hard_delete:
+            self._take(f"SELECT s._ord FROM {self._staged} WHERE NOT {self._gone()}")
+        counts.inserted = self._insert()
 
     def _find_others(self) -> bool:
         """Collects rows of other windows that a staged row replaces: it moved here, or says that they are deleted."""
-        keys, history = self._job.keys, self._plan.strategy == "scd2"  # a group's history stays in its window
-        if not (self._job.by_window and self._counts.staged and (keys.primary or (keys.merge and not history))):
+        keys = self._job.keys
+        if not (self._job.by_window and self._counts.staged and (keys.primary or keys.merge)):
             return False
         self._find_victims(elsewhere=True)
         return self._count("temp._victims") > 0

@@ -322,18 +322,19 @@ def test_insert_only_changes_nothing_in_a_static_partition(source: Callable[...,
 DAYS = {"type": "daily", "start": "2024-01-01", "end": "2024-01-04"}
 
 
+def windows(strategy: str) -> dict[str, Any]:
+    return {
+        "name": strategy.replace("-", "_"),
+        "primary_key": "id",
+        "write_disposition": {"disposition": "merge", "strategy": strategy},
+        "partitions": DAYS,
+        "endpoint": {"path": "events", "incremental": {"cursor_path": "at"}},
+    }
+
+
 def test_windows_keep_what_a_strategy_promises(source: Callable[..., Any], api: Any) -> None:
     def of(days: dict[str, int]) -> None:
         api.route("/events", [{"id": number, "at": f"2024-01-{day}T10:00:00Z"} for day, number in days.items()])
-
-    def windows(strategy: str) -> dict[str, Any]:
-        return {
-            "name": strategy.replace("-", "_"),
-            "primary_key": "id",
-            "write_disposition": {"disposition": "merge", "strategy": strategy},
-            "partitions": DAYS,
-            "endpoint": {"path": "events", "incremental": {"cursor_path": "at"}},
-        }
 
     house = source(windows("scd2"), windows("insert-only"))
     of({"01": 1, "02": 2})
@@ -344,6 +345,30 @@ def test_windows_keep_what_a_strategy_promises(source: Callable[..., Any], api: 
     versions = house.query('SELECT id, day("at"), _restapi_valid_to IS NULL FROM tracker.scd2 ORDER BY ALL')
     assert versions == [(1, 1, False), (1, 2, True), (2, 2, False)]
     assert house.query('SELECT id, day("at") FROM tracker.insert_only ORDER BY ALL') == [(1, 1), (2, 2)]
+
+
+def test_a_window_loaded_anew_changes_other_windows_only_as_its_strategy_promises(
+    source: Callable[..., Any], api: Any
+) -> None:
+    def of(rows: dict[int, str]) -> None:
+        api.route("/events", [{"id": number, "at": f"2024-01-{day}T10:00:00Z"} for number, day in rows.items()])
+
+    house = source(*map(windows, ("scd2", "insert-only", "delete-insert")))
+    names = ("scd2", "insert_only", "delete_insert")
+    of({1: "01", 2: "02"})
+    house.load(*names, partition="2024-01-01")
+    of({1: "03", 2: "02"})
+    for day in ("2024-01-03", "2024-01-02"):  # the first loads of these windows; the first record has moved
+        house.load(*names, partition=day)
+    of({1: "02", 2: "02"})
+    told = house.load("scd2", partition="2024-01-02", full_refresh=True)
+    for name in names[1:]:
+        house.load(name, partition="2024-01-02", full_refresh=True)
+    versions = house.query('SELECT id, day("at"), _restapi_valid_to IS NULL FROM tracker.scd2 ORDER BY ALL')
+    assert versions == [(1, 1, False), (1, 2, True), (1, 3, False), (2, 2, True)], "what was closed stays"
+    assert (told["rows_inserted"], told["rows_updated"], told["rows_deleted"]) == (2, 1, 1)
+    assert house.query('SELECT id, day("at") FROM tracker.insert_only ORDER BY ALL') == [(1, 1), (2, 2)]
+    assert house.query('SELECT id, day("at") FROM tracker.delete_insert ORDER BY ALL') == [(1, 2), (2, 2)]
 
 
 # ---- a fault while a load is committed -------------------------------------------------------------------------------
@@ -434,6 +459,21 @@ def test_a_cursor_of_a_parent_never_moves_back(source: Callable[..., Any], child
     house.load("parents", "events")
     del children[1].rows[-1]
     assert house.load("events")["cursors"] == {"count": 3, "minimum": 3, "maximum": 3}
+
+
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("missing", ["include", "exclude"])
+def test_a_parent_without_a_cursor_value_is_asked_where_it_is_included(
+    source: Callable[..., Any], children: dict[int, Listing], stored: bool, missing: str
+) -> None:
+    Listing(children[1].api, "/parents", [{"id": 1, "at": 1}, {"id": 2, "at": None}, {"id": 3, "at": 3}])
+    parents, child = families({"write_disposition": "append"}, stored=stored)
+    parents["endpoint"] |= {"incremental": {**SINCE, "on_cursor_value_missing": missing}}
+    house = source(parents, child)
+    if stored:
+        house.load("parents")
+    house.load("events")
+    assert ids(house) == [number for number in ALL if missing == "include" or number // 10 != 2]
 
 
 @pytest.mark.parametrize("stored", [True, False])

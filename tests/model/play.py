@@ -462,7 +462,8 @@ def parents_of(player: Player, state: State, part: str | None) -> tuple[dict[Key
     """The rows of the stored parent that a child reads: contents and titles by key, in the order of the table."""
     settings = player.settings
     if not settings.stored:
-        rows = [held(row) for row in player.world._choose("items", None, None, None, None, None)]
+        ask = ask_of(settings, "items", None, Step(kind="run"))
+        rows = [held(row) for row in player.world._choose("items", None, None, None, None, None) if ask.takes(row)]
     else:
         rows = [row for row in state["items"].rows if row.open]
         notes = settings.notes
@@ -514,12 +515,13 @@ class Judge:
     faults: list[Wrong] = field(default_factory=list)
     maybe: dict[tuple[str, str | None], dict[Key, set[int | None]]] = field(default_factory=dict)
     settled: set[tuple[str, str, str | None]] = field(default_factory=set)  # label, asset, partition
+    new: Sequence[Entry] = ()  # loads of these runs
 
     def judge(self) -> None:
         player = self.player
         now = look(player.database)
         before = {entry.load for entry in player.seen.ledger}
-        new = [entry for entry in now.ledger if entry.load not in before]
+        self.new = new = [entry for entry in now.ledger if entry.load not in before]
         self._check_ledger(player.seen.ledger, now.ledger, new)
         states: list[State] = [dict(player.state)]
         passed = [states[0]]  # all states between
@@ -658,7 +660,7 @@ class Judge:
         """The loads that this one may be: fetched by this attempt alone, or gone on with."""
         own = (attempt.label,)
         options: list[tuple[tuple[str, ...], Pending | None, bool]] = [(own, None, True)]
-        for pending in reversed(self.player.pending):
+        for pending in (*self._left_meanwhile(attempt, asset), *reversed(self.player.pending)):
             if pending.asset == asset and pending.parts == self._parts_of(attempt, asset):
                 allowed = self._may_resume(attempt, asset, pending, state)
                 options.append(((*pending.labels, *own), pending, allowed))
@@ -677,6 +679,12 @@ class Judge:
                 elif load.resumed:  # nothing that is allowed has fitted, or this would not matter any more
                     kind = f"a run went on with what it must not go on with ({_named(attempt, asset)})"
                     self.faults.insert(0, Wrong(kind, f"{asset} {part}: {labels} ({attempt.step!r})"))
+
+    def _left_meanwhile(self, attempt: Attempt, asset: str) -> list[Pending]:
+        """What runs at the same time have fetched of an asset without a load: one may be over before another begins."""
+        rivals = [(other, outcome) for other, outcome in self.done if other is not attempt]
+        found = [self._left_by(other, outcome, asset) for other, outcome in rivals if asset in other.errand.assets]
+        return [one for one in found if one is not None]
 
     def _may_resume(self, attempt: Attempt, asset: str, pending: Pending, state: State) -> bool:
         player, settings = self.player, attempt.settings
@@ -975,7 +983,7 @@ class Judge:
             if set(outcome.green) != set(attempt.errand.assets) and not attempt.elsewhere:
                 player.failed = attempt
             for asset in attempt.errand.assets:
-                self._keep_pending(attempt, outcome, asset, new)
+                self._keep_pending(attempt, outcome, asset)
         player.seen = now
         player.parents_came = player.parents_came or bool(now.rows.get("items"))
 
@@ -1015,38 +1023,35 @@ class Judge:
         if told != owed:
             raise Wrong("an event tells of other owed parents", f"{sorted(told, key=str)} instead of {owed}")
 
-    def _keep_pending(self, attempt: Attempt, outcome: Outcome, asset: str, new: Sequence[Entry]) -> None:
-        player = self.player
-        parts = self._parts_of(attempt, asset)
-        slices = self._slices(attempt, asset)
-        loaded = {entry.part for entry in new if entry.run == attempt.errand.run_id and entry.asset == asset}
-        mine = [
-            one
-            for one in player.pending
-            if one.asset == asset and one.parts == parts and self._may_resume(attempt, asset, one, attempt.state)
-        ]
-        player.pending = [one for one in player.pending if one not in mine]
-        if loaded >= set(slices) or asset in outcome.green:
-            return
+    def _keep_pending(self, attempt: Attempt, outcome: Outcome, asset: str) -> None:
+        left, used = self._left_by(attempt, outcome, asset), self._used_by(attempt, asset)
+        self.player.pending = [one for one in self.player.pending if one not in used] + ([left] if left else [])
+
+    def _used_by(self, attempt: Attempt, asset: str) -> list[Pending]:
+        """What the run went on with, or threw away."""
+        return [one for one in self.player.pending if self._may_resume(attempt, asset, one, attempt.state)]
+
+    def _left_by(self, attempt: Attempt, outcome: Outcome, asset: str) -> Pending | None:
+        """What the run has fetched without a load."""
+        player, slices = self.player, self._slices(attempt, asset)
+        loaded = {entry.part for entry in self.new if entry.run == attempt.errand.run_id and entry.asset == asset}
         names = [name for name, _ in outcome.red.get(asset, ())]
-        if "PartError" in names:
-            return
+        if loaded >= set(slices) or asset in outcome.green or "PartError" in names:
+            return None
         state = {**attempt.state, "items": player.state["items"]}
-        earlier = mine[-1] if mine else None
+        earlier = next(reversed(self._used_by(attempt, asset)), None)
         parents, titles = parents_of(player, state, slices[0]) if asset == "notes" else ({}, {})
-        player.pending.append(
-            Pending(
-                asset=asset,
-                parts=parts,
-                made_of=self._made_of(attempt, asset),
-                newest={part: attempt.state[asset].slice(part).newest for part in slices},
-                root=earlier.root if earlier else attempt.root,
-                labels=(*(earlier.labels if earlier else ()), attempt.label),
-                wipes=player.wipes.get(asset, 0),
-                refused="TableError" in names or "RowsError" in names or "ContractError" in names,
-                parents=earlier.parents if earlier else parents,
-                titles=earlier.titles if earlier else titles,
-            )
+        return Pending(
+            asset=asset,
+            parts=self._parts_of(attempt, asset),
+            made_of=self._made_of(attempt, asset),
+            newest={part: attempt.state[asset].slice(part).newest for part in slices},
+            root=earlier.root if earlier else attempt.root,
+            labels=(*(earlier.labels if earlier else ()), attempt.label),
+            wipes=player.wipes.get(asset, 0),
+            refused="TableError" in names or "RowsError" in names or "ContractError" in names,
+            parents=earlier.parents if earlier else parents,
+            titles=earlier.titles if earlier else titles,
         )
 
 

@@ -174,12 +174,14 @@ def rows_after(table: Table, asset: Asset, load: Load, *, replaces: bool) -> tup
     if table.merges:
         brought = list({row.key: row for row in brought}.values())
     empty_kept = load.part is None and not brought and not table.allow_empty
-    takes_place = load.anew or table.write == "replace" or (replaces and table.write not in ("scd2", "insert-only"))
-    if takes_place:
+    leaves_rows = table.write in ("scd2", "insert-only")
+    if load.anew or table.write == "replace" or (replaces and not leaves_rows):
         _check_whole(asset.slice(load.part), load, mine)
         if empty_kept:
             return held
-        return (*_left_of(others, brought, table, load), *brought)
+        if not leaves_rows:
+            return (*_left_of(others, brought, table, load), *brought)
+        held, mine = others, ()  # the rows of other slices keep what the strategy promises
     if table.write == "append":
         return (*others, *_append(table, asset.slice(load.part), mine, brought, load))
     reach = held if load.window else mine

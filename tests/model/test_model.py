@@ -121,6 +121,32 @@ def test_the_end_reports_a_row_that_never_came() -> None:
     play(Play(lagging, (*_ITEMS, Step(kind="run"), late)))
 
 
+@pytest.mark.parametrize("write", ["scd2", "insert-only", "delete-insert"])
+def test_a_record_that_is_in_several_windows_is_no_difference(write: str) -> None:
+    settings = Settings(items=Table(write=write, key=True, incremental=True, missing="include"), partitions="daily")
+    everywhere = Step(kind="change", what="no cursor", asset="items", pick=1)
+    refresh = Step(kind="run", part=1, full_refresh=True)
+    play(Play(settings, (*_ITEMS, everywhere, Step(kind="run", span=3), everywhere, refresh, refresh)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["stopped", "together"])
+def test_a_run_may_go_on_with_what_one_that_failed_meanwhile_has_fetched(kind: str) -> None:
+    settings = Settings(items=Table(write="delete-insert", key=True), notes=Table())
+    fails = Step(kind="fail", what="500", asset="items", part=1, times=1)
+    both = Step(kind=kind, what="after the event", asset="items", times=1, then=Step(kind="run"))
+    play(Play(settings, (*_ITEMS, *_NOTES, fails, both)))
+
+
+@pytest.mark.parametrize("missing", ["include", "exclude"])
+def test_the_end_asks_for_no_rows_of_a_parent_that_is_left_out(missing: str) -> None:
+    items = Table(write="delete-insert", key=True, incremental=True, missing=missing)
+    settings = Settings(items=items, notes=Table(write="append"), stored=False)
+    without = Step(kind="change", what="no cursor", asset="items", pick=1)
+    moves = [Step(kind="change", what="move", asset="notes", pick=pick) for pick in range(4)]
+    play(Play(settings, (*_ITEMS, *_NOTES, without, *moves)))
+
+
 def test_a_sequence_is_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     def plays(sequence: Play) -> None:
         if any(step.full_refresh for step in sequence.steps):
