@@ -139,18 +139,20 @@ def _text(body: bytes, content_type: str, where: str | None) -> str:
     encoding: str = json.detect_encoding(body)
     if encoding == "utf-8" and named and named[1].lower() not in ("utf-8", "utf8", "us-ascii"):
         encoding = named[1]
-    place = None
+    place, cut = None, False
     try:
         return body.decode(encoding)
     except LookupError:
         failure = f"the body is said to be in the encoding {encoding}, which nobody knows"
     except UnicodeDecodeError as error:
         failure, place = f"the body is no valid {encoding.upper()}", error.start
+        cut = error.end == len(body) and "end" in error.reason  # in the middle of a letter
     at = f" (byte {place} of {len(body)})" if place is not None else ""
     raise ResponseError(
         f"{failure}{at}",
         where=where,
         hint="The API must send UTF-8, or name the encoding in the Content-Type header.",
+        transient=cut,
     )
 
 
@@ -168,11 +170,13 @@ def _no_json(text: str, failure: str, where: str | None) -> ResponseError:
             f"an HTML page came instead of JSON: “{excerpt(text)}”",
             where=where,
             hint="Check base_url and path; it may also be the page of a login, a proxy or a maintenance.",
+            transient=False,
         )
     if start.startswith("<"):
         return ResponseError(
             f"XML or other markup came instead of JSON: “{excerpt(text)}”",
             where=where,
             hint='Ask the API for JSON, for example with the header Accept: "application/json" or a parameter.',
+            transient=False,
         )
     return ResponseError(f"{failure}; it begins: “{excerpt(text)}”", where=where)

@@ -242,8 +242,7 @@ class Walk:
             try:
                 answer.json()
             except ResponseError as error:
-                markup = answer.body.lstrip()[:1] == b"<"
-                return Fault(error.what, error.hint, transient=not markup, broken=True)
+                return Fault(error.what, error.hint, transient=error.transient, broken=True)
             return None
         said = answer.status in (204, 205) and position.number == 1
         if said or self._missing_data == "empty":

@@ -172,9 +172,22 @@ def context() -> ForkServerContext:
 
 
 def home_of(folder: Path) -> dg.DagsterInstance:
-    """The instance that processes share."""
-    use_home(folder / "home", log_level="ERROR")
-    return dg.DagsterInstance.from_config(str(folder / "home"))
+    """The instance that processes share. It has one event log: to set one up for each run took a sixth of the time."""
+    home = folder / "home"
+    if not home.exists():  # made by the first process, before any other begins
+        use_home(home, log_level="ERROR")
+        with (home / "dagster.yaml").open("a", encoding="utf-8") as settings:
+            settings.write(_EVENT_LOG.format(folder=home / "events"))
+    os.environ["DAGSTER_HOME"] = str(home.resolve())
+    return dg.DagsterInstance.from_config(str(home))
+
+
+_EVENT_LOG = """event_log_storage:
+  module: dagster._core.storage.event_log.sqlite.consolidated_sqlite_event_log
+  class: ConsolidatedSqliteEventLogStorage
+  config:
+    base_dir: {folder}
+"""
 
 
 def victim(errand: Errand) -> None:

@@ -79,7 +79,9 @@ def test_an_answer_without_a_body_does_not_say_that_there_are_no_rows(api, answe
     assert len(api.walk(paginator=PAGES, missing_data="empty")) == (number - 1) * 2
 
 
-@pytest.mark.parametrize("broken", [b"", b'{"data": [{"id": 4}, {"i', b'{"data": [{"id"', b"null and void", b"\x00"])
+@pytest.mark.parametrize(
+    "broken", [b"", b'{"data": [{"id": 4}, {"i', b'{"data": [{"id"', b"null and void", b"\x00", b'[{"n": "Gr\xc3']
+)
 def test_what_is_no_whole_answer_is_asked_for_again(api, broken):
     good, seen = numbered(5), []
 
@@ -95,9 +97,17 @@ def test_what_is_no_whole_answer_is_asked_for_again(api, broken):
     assert seen[:4] == [1, 2, 2, 3]
 
 
-def test_markup_is_a_whole_answer_of_another_kind_and_not_asked_for_again(api):
-    api.answer = lambda request: b"<html>Please log in</html>"
-    with pytest.raises(ResponseError, match="Please log in"):
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"<html>Please log in</html>", "Please log in"),
+        (b"<?xml version='1.0'?><rows/>", "XML or other markup"),
+        ('[{"n": "Größe"}]'.encode("latin-1"), "no valid UTF-8"),
+    ],
+)
+def test_a_whole_answer_of_another_kind_is_not_asked_for_again(api, body, told):
+    api.answer = lambda request: body
+    with pytest.raises(ResponseError, match=told):
         list(api.client(retry={"attempts": 3, "backoff": 0}).paginate("items"))
     assert len(api.requests) == 1
 
