@@ -223,7 +223,7 @@ class Walk:
         if answer is None:
             return None, Selection([], 0, position.choice)
         where = f"{where}, {answer.safe_url}"
-        if answer.status == 304:
+        if answer.status == 304 and not answer.empty:
             raise ResponseError(
                 "status 304: the API keeps its rows to itself, as they have not changed",
                 where=where,
