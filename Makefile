@@ -7,6 +7,7 @@ PIP := $(RUN) pip --quiet --quiet --disable-pip-version-check
 DUCKDB_LTS := 1.4.5
 PORT ?= 3000
 PYTEST_ARGS ?=
+JOBS ?= auto
 KILLS ?= 200
 SEEDS ?= 200
 MODEL_ARGS ?=
@@ -36,8 +37,8 @@ demo: $(VENV)/.runtime ## Load the sample API into demo.duckdb through Dagster, 
 ui: $(VENV)/.development ## Start the sample API and Dagster's UI (PORT=3000); Ctrl-C stops both
 	@exec $(RUN) dagster_restapi.demo.ui --port $(PORT)
 
-test: $(VENV)/.development ## Run the tests (PYTEST_ARGS="-k cursor" for some of them)
-	@$(RUN) pytest $(PYTEST_ARGS)
+test: $(VENV)/.development ## Run the tests, on all cores (JOBS=1 PYTEST_ARGS="-k cursor" for some of them)
+	@$(RUN) pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 fuzz: $(VENV)/.development ## Run the property-based tests with inputs that no run had before (PYTEST_ARGS="-k tables")
 	@$(RUN) pytest --hypothesis-profile=fuzz -m "hypothesis and not browser and not differential" $(PYTEST_ARGS)
@@ -51,7 +52,7 @@ dg-test: $(VENV)/.dg ## Try the component with the real dg command: list, scaffo
 test-duckdb-lts: $(VENV)/duckdb-$(DUCKDB_LTS)/.installed ## Run the tests of the tables on DuckDB's LTS release
 	@export PYTHONPATH=$(dir $<) && \
 	$(VENV)/bin/python -c 'import duckdb; assert duckdb.__version__ == "$(DUCKDB_LTS)", duckdb.__version__' && \
-	$(RUN) pytest tests/tables $(PYTEST_ARGS)
+	$(RUN) pytest -n $(JOBS) --dist loadfile tests/tables $(PYTEST_ARGS)
 
 kill: $(VENV)/.development ## Kill real runs at random and at every named instant, and compare all rows (KILLS=200 SEED=1)
 	@PYTHONPATH=tests $(RUN) kill --kills $(KILLS) --seed $(SEED)
