@@ -403,7 +403,7 @@ class _Arrived:
         told = after.told
         if told is None or told.asked or not self.paginator.by_position or after.rows != told.value:
             return False
-        return after.pages > 1 or not _may_be_full(self.selection.items, self.facts.answer.url)
+        return after.pages > 1 or not _may_be_full(self.selection.items, self.facts.answer.url, _ROUND_SIZES)
 
     def _total(self, at: State, total_path: str | None) -> Total | None:
         told = self.paginator.total(at, self.facts)
@@ -506,7 +506,7 @@ class _Arrived:
         if end.told:
             return None
         place = None if after.seen else self.paginator.next_place
-        if place is not None and _may_be_full(self.selection.items, self.facts.answer.url):
+        if place is not None and _may_be_full(self.selection.items, self.facts.answer.url, _USUAL_SIZES):
             return f"{place} was in no answer, and the page looks full ({self.selection.items} rows); {remedy}"
         return None
 
@@ -566,20 +566,21 @@ def _wrong_guess(position: _Position) -> str:
     )
 
 
-_SIZES = frozenset((*range(10, 101, 5), *range(100, 1001, 50), *range(1000, 10_001, 500)))
+_USUAL_SIZES = frozenset((10, 20, 25, 30, 50, 100, 200, 250, 500, 1000))  # of pages, where nobody asks for one
+_ROUND_SIZES = frozenset((*range(10, 101, 5), *range(100, 1001, 50), *range(1000, 10_001, 500)))
 _SIZE_PARAMS = frozenset(
     ("limit", "pagesize", "perpage", "top", "count", "maxresults", "size", "rows", "first", "take", "pagelimit", "n")
 )
 
 
-def _may_be_full(items: int | None, url: str) -> bool:
-    """Whether a page has as many rows as were asked for, or a number that servers cut pages at."""
+def _may_be_full(items: int | None, url: str, sizes: frozenset[int]) -> bool:
+    """Whether a page has as many rows as were asked for, or one of the sizes: a server may cap what it is asked for."""
     if not items:
         return items is None
     for name, value in parse_qsl(urlsplit(url).query):
         if re.sub(r"[^a-z]", "", name.lower()) in _SIZE_PARAMS and value == str(items):
             return True
-    return items in _SIZES
+    return items in sizes
 
 
 def _has_body(answer: Answer) -> bool:

@@ -434,3 +434,27 @@ def test_a_walk_stays_on_the_host_that_its_path_names(api):
         with pytest.raises(RequestError, match=r"would go to http://third\.example"):
             next(pages)
     assert [request.path for request in api.requests] == ["/items"] * 3
+
+
+@pytest.mark.parametrize(
+    ("count", "params", "full"),
+    [
+        (100, {}, True),
+        (20, {}, True),
+        (15, {}, False),
+        (3, {}, False),
+        (7, {"limit": 7}, True),
+        (50, {"limit": 99}, True),
+    ],
+)
+@pytest.mark.parametrize(
+    "paginator", [{"type": "cursor", "cursor_path": "nxt"}, {"type": "json_link", "next_url_path": "nxt"}]
+)
+def test_a_place_that_was_in_no_answer_is_told_of_where_the_page_looks_full(api, paginator, count, params, full):
+    api.answer = lambda request: {"data": rows(*range(count)), "marker": "abc"}
+    (page,) = api.client().paginate("items", params=params, paginator=paginator)
+    assert page.complete is not full
+    assert ["'nxt' was in no answer" in warning for warning in page.warnings] == [True] * full
+    api.answer = lambda request: {"data": rows(*range(count)), "nxt": None}
+    (page,) = api.client().paginate("items", params=params, paginator=paginator)
+    assert (page.complete, page.warnings) == (True, ())
