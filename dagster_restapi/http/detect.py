@@ -33,6 +33,7 @@ _TOTAL_ROWS = (
     "total", "total_count", "totalcount", "total_results", "totalresults", "total_items", "totalitems", "total_records",
     "totalrecords", "totalelements", "total_elements", "total_rows", "totalrows", "recordstotal", "count",
 )  # fmt: skip
+_TOTAL_NAMES = frozenset(_TOTAL_ROWS)
 _TOTAL_HEADERS = (
     "x-total-count",
     "x-total",
@@ -117,12 +118,16 @@ def detect_total(facts: PageFacts) -> str | None:
             for key, value in facts.body.items()
             if key.lower() in _ENVELOPES and isinstance(value, dict)
         ]
-        for name in _TOTAL_ROWS:
-            for keys, envelope in envelopes:
-                for key, value in envelope.items():
-                    number = read_number(value) if key.lower() == name else None
-                    if number is not None and _is_total(name, number, facts.items):
-                        return key_path((*keys, key))
+        found = [
+            (_TOTAL_ROWS.index(name), (*keys, key))
+            for keys, envelope in envelopes
+            for key, value in envelope.items()
+            if (name := key.lower()) in _TOTAL_NAMES
+            and (number := read_number(value)) is not None
+            and _is_total(name, number, facts.items)
+        ]
+        if found:
+            return key_path(min(found, key=lambda entry: entry[0])[1])
     return next((name for name in (*_TOTAL_HEADERS, "content-range") if read_total(facts, name) is not None), None)
 
 
