@@ -69,3 +69,5 @@ def test_processes_that_begin_at_once_agree_on_one_key(tmp_path: Path, damaged: 
                 root.mkdir()
                 (root / "key").write_bytes(b"damaged")
             assert len(set(pool.map(_hash, [root] * 8, chunksize=1))) == 1
+        pool.close()
+        pool.join()  # they end by themselves, also where SIGTERM is ignored
