@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from dagster_restapi import secrets
 from dagster_restapi.demo import SampleApi
@@ -23,7 +23,12 @@ os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"  # before Dagster is imported: t
 pytest_plugins = ["loopback"]
 
 # The gate tries the same inputs every time, so that what it says is about the change; `make fuzz` looks for new ones.
-settings.register_profile("gate", derandomize=True, deadline=None)
+settings.register_profile(
+    "gate",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],  # machines are shared
+)
 settings.register_profile("fuzz", deadline=None, print_blob=True)
 settings.load_profile("gate")
 
