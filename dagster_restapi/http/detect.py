@@ -169,8 +169,7 @@ def _by_cursor(sign: Sign, *, sure: bool) -> Guess:
     """The parameter is called what the cursor is called, without `next`: `pageToken` for `nextPageToken`."""
     name = sign.place.rpartition('["')[2][:-2]
     rest = re.sub(r"^_*next[_.-]?", "", name, flags=re.IGNORECASE) if name.lower().startswith(("next", "_")) else name
-    number = read_number(sign.value) is not None
-    param = rest[:1].lower() + rest[1:] if sure and rest else "page" if sure and number else "cursor"
+    param = rest[:1].lower() + rest[1:] if sure and rest else "cursor"
     return Guess({"type": "cursor", "cursor_path": sign.place, "cursor_param": param}, {}, sign.place, sure)
 
 
