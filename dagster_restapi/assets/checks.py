@@ -8,11 +8,10 @@ from typing import Any
 import dagster as dg
 from dagster import AssetRecordsFilter, TimeWindowPartitionsDefinition
 
-from dagster_restapi.assets.io_manager import RestApiDbIOManager
+from dagster_restapi.assets.io_manager import RestApiDbIOManager, io_manager_of
 from dagster_restapi.assets.source import AnyConfig, Source
 from dagster_restapi.assets.translator import RestApiTranslator
 from dagster_restapi.config.jsonpath import is_plain
-from dagster_restapi.errors import ConfigError
 from dagster_restapi.model import Column, Plan, TablePlan
 from dagster_restapi.tables.findings import Findings, OrphanFinding, findings
 
@@ -359,13 +358,7 @@ def _definition(
     windows = isinstance(checked.partitions, TimeWindowPartitionsDefinition)
 
     def compute(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        io = getattr(context.resources, io_manager_key)
-        if not isinstance(io, RestApiDbIOManager):
-            raise ConfigError(
-                f"the resource {io_manager_key!r} is a {type(io).__name__}",
-                where=f"checks of {key.to_user_string()}",
-                hint=f"Give Definitions resources={{{io_manager_key!r}: DuckDBRestApiIOManager(database=…)}}.",
-            )
+        io = io_manager_of(context.resources, io_manager_key, f"checks of {key.to_user_string()}")
         chosen = {item.name for item in context.selected_asset_check_keys}
         partitions = _partitions_of(context.op_execution_context)
         target = io.target_of(key, checked.spec.metadata)

@@ -11,7 +11,7 @@ from dagster import AssetExecutionContext
 
 from dagster_restapi.assets.checks import checks_of
 from dagster_restapi.assets.code_reference import code_references
-from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager, ParentTable, RestApiDbIOManager, schema_of
+from dagster_restapi.assets.io_manager import DuckDBRestApiIOManager, ParentTable, io_manager_of, schema_of
 from dagster_restapi.assets.partitions import check_pair, default_backfill_policy
 from dagster_restapi.assets.run_config import RestApiRunConfig
 from dagster_restapi.assets.schedules import build_schedules
@@ -125,13 +125,7 @@ def _asset(
     def compute(context: AssetExecutionContext, **parents: ParentTable) -> Iterator[dg.MaterializeResult[Any]]:
         with ended_by_termination(context), failed_by_own_errors(context):
             config = RestApiRunConfig.of(context.op_execution_context.op_config, where=spec.key.to_user_string())
-            io = getattr(context.resources, io_manager_key)
-            if not isinstance(io, RestApiDbIOManager):
-                raise ConfigError(
-                    f"the resource {io_manager_key!r} is a {type(io).__name__}",
-                    where=f"asset {spec.key.to_user_string()}",
-                    hint=f"Give Definitions resources={{{io_manager_key!r}: DuckDBRestApiIOManager(database=…)}}.",
-                )
+            io = io_manager_of(context.resources, io_manager_key, f"asset {spec.key.to_user_string()}")
             tables = {parent: parents["parent"]} if parent else {}
             by_partition = partitions is not None and of_parent is not None
             yield from Step(context, config, plan, plans, io, tables, by_partition).run()

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from dagster_restapi.assets.frame_events import DATABASE, is_told
 from dagster_restapi.assets.translator import PREFIX
-from dagster_restapi.errors import TableError
+from dagster_restapi.errors import ConfigError, TableError
 from dagster_restapi.tables.frames import write_frame
 from dagster_restapi.tables.read import read_table
 from dagster_restapi.tables.target import Target
@@ -168,6 +168,22 @@ class RestApiDbIOManager(DbIOManager):
             target = self._settings.target(slice_.schema)
             found = read_table(target, table or slice_.table, where=_where(slice_), **options)
         return found.lazy() if wanted.__name__ == "LazyFrame" else found
+
+
+def io_manager_of(resources: Any, key: str, where: str) -> RestApiDbIOManager:
+    """The IO manager among a run's resources.
+
+    Raises:
+        ConfigError: The resource of that name is something else.
+    """
+    io = getattr(resources, key)
+    if not isinstance(io, RestApiDbIOManager):
+        raise ConfigError(
+            f"the resource {key!r} is a {type(io).__name__}",
+            where=where,
+            hint=f"Give Definitions resources={{{key!r}: DuckDBRestApiIOManager(database=…)}}.",
+        )
+    return io
 
 
 def schema_of(key: dg.AssetKey, metadata: Mapping[str, Any], configured: str | None) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_serializer, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from dagster_restapi.config import jsonpath
 from dagster_restapi.config.settings import Settings
 
 Action = Literal["fail", "retry", "ignore", "refresh", "accept", "empty"]
@@ -155,11 +156,7 @@ class ErrorRule(Settings):
     @field_validator("jsonpath", "message")
     @classmethod
     def _path(cls, value: str | None) -> str | None:
-        if value is not None:
-            from dagster_restapi.config.jsonpath import first  # kept off the import path of plain configurations
-
-            first(value)
-        return value
+        return jsonpath.checked(value)
 
     @model_validator(mode="after")
     def _conditional(self) -> ErrorRule:
@@ -187,13 +184,11 @@ class ErrorRule(Settings):
         )
 
     def _test(self) -> Callable[[Any], bool]:
-        from dagster_restapi.config.jsonpath import MISSING
-
         if "equals" in self.model_fields_set:
-            return lambda found: found is not MISSING and _same(found, self.equals)
+            return lambda found: found is not jsonpath.MISSING and _same(found, self.equals)
         if "not_equals" in self.model_fields_set:
-            return lambda found: found is not MISSING and not _same(found, self.not_equals)
-        return lambda found: found is not MISSING and bool(found)
+            return lambda found: found is not jsonpath.MISSING and not _same(found, self.not_equals)
+        return lambda found: found is not jsonpath.MISSING and bool(found)
 
 
 def _same(found: Any, wanted: Any) -> bool:

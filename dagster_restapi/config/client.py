@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
+from dagster_restapi.config import jsonpath
 from dagster_restapi.config.actions import ErrorRule
 from dagster_restapi.config.auth import AuthConfig
 from dagster_restapi.config.dlt_objects import what_auth_lacks, what_session_loses
@@ -44,11 +45,7 @@ class WaitConfig(Settings):
     @field_validator("jsonpath")
     @classmethod
     def _path(cls, value: str | None) -> str | None:
-        if value is not None:
-            from dagster_restapi.config.jsonpath import first  # kept off the import path of plain configurations
-
-            first(value)
-        return value
+        return jsonpath.checked(value)
 
     @model_validator(mode="after")
     def _one_place(self) -> WaitConfig:

@@ -55,11 +55,6 @@ def _builtin_name(value: Any) -> Any:
     return {max: "max", min: "min"}.get(value, value) if callable(value) else value
 
 
-def _path(value: str) -> str:
-    jsonpath.select(value)
-    return value
-
-
 _CursorValue = Annotated[
     CursorValue,
     BeforeValidator(_cursor_value),
@@ -121,7 +116,8 @@ class IncrementalConfig(Settings):
     @field_validator("cursor_path")
     @classmethod
     def _is_path(cls, value: str) -> str:
-        return _path(value)
+        jsonpath.checked(value)
+        return value
 
     @field_validator("cursor_format", "param_format")
     @classmethod
@@ -363,7 +359,7 @@ class EndpointConfig(Settings):
     @field_validator("data_selector")
     @classmethod
     def _is_path(cls, value: str | None) -> str | None:
-        return value if value is None else _path(value)
+        return jsonpath.checked(value)
 
     @property
     def rules(self) -> tuple[Rule, ...]:

@@ -198,3 +198,14 @@ def kept_as(path: str, elements: str | None) -> str:
 
 
 EACH = "*"  # no path of a record begins so and goes on
+
+
+def checked(path: str | None) -> str | None:
+    """The path itself, where it is one; for the fields of models.
+
+    Raises:
+        ConfigError: The text is no JSONPath.
+    """
+    if path is not None:
+        select(path)
+    return path

@@ -17,12 +17,6 @@ _METHODS = ("first", "apply", "advance", "token", "ahead")  # of http.paginators
 _registered: dict[str, Callable[..., Any]] = {}
 
 
-def _checked_path(path: str | None) -> str | None:
-    if path is not None:
-        jsonpath.select(path)
-    return path
-
-
 class _Paginator(Settings):
     repeated_page: Literal["fail", "allow"] = "fail"
     """What it means that a page has the same rows as the one before it: a server that does not page (`fail`), or rows
@@ -31,7 +25,7 @@ class _Paginator(Settings):
     @field_validator("next_url_path", "cursor_path", "total_path", "has_more_path", mode="after", check_fields=False)
     @classmethod
     def _is_jsonpath(cls, path: str | None) -> str | None:
-        return _checked_path(path)
+        return jsonpath.checked(path)
 
     @model_validator(mode="before")
     @classmethod

@@ -84,7 +84,7 @@ def detect_paginator(facts: PageFacts, call: Call, choice: Choice | None) -> Gue
         return Guess({"type": "header_link"}, {}, "the Link header")
     body = facts.body if isinstance(facts.body, dict) else {}
     usual = [sign for sign in signs(facts, keys_of(choice) or ()) if sign.place.startswith("$")]
-    others = [sign for sign in _other_next(body, ()) if not is_next(sign.place.rpartition('["')[2][:-2])]
+    others = [sign for sign in _other_next(body, ()) if not is_next(sign.key)]
     link = next((sign for sign in usual if sign.kind == "url"), None)
     near = next((sign for sign in others if sign.kind == "url" and _same_path(sign.value, facts)), None)
     if link or near:
@@ -158,16 +158,16 @@ def _other_next(body: dict[str, Any], at: Keys) -> Iterator[Sign]:
             if isinstance(value, dict):
                 for inner, link in value.items():
                     if inner.lower().startswith(("href", "url")) and is_link(link):
-                        yield Sign("url", key_path((*at, key, inner)), link)
+                        yield Sign("url", key_path((*at, key, inner)), link, inner)
             elif isinstance(value, str | int | float) and not isinstance(value, bool) and value:
-                yield Sign("url" if is_link(value) else "cursor", key_path((*at, key)), value)
+                yield Sign("url" if is_link(value) else "cursor", key_path((*at, key)), value, key)
         if isinstance(value, dict):
             yield from _other_next(value, (*at, key))
 
 
 def _by_cursor(sign: Sign, *, sure: bool) -> Guess:
     """The parameter is called what the cursor is called, without `next`: `pageToken` for `nextPageToken`."""
-    name = sign.place.rpartition('["')[2][:-2]
+    name = sign.key
     rest = re.sub(r"^_*next[_.-]?", "", name, flags=re.IGNORECASE) if name.lower().startswith(("next", "_")) else name
     param = rest[:1].lower() + rest[1:] if sure and rest else "cursor"
     return Guess({"type": "cursor", "cursor_path": sign.place, "cursor_param": param}, {}, sign.place, sure)

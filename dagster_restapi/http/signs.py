@@ -43,11 +43,13 @@ class Sign:
         kind: A `flag` says so; a `url` or a `cursor` names the next page.
         place: JSONPath, or the name of a header.
         value: What stands there.
+        key: The last of the body's keys that lead there; "" elsewhere.
     """
 
     kind: Literal["flag", "url", "cursor"]
     place: str
     value: Any
+    key: str = ""
 
     def __str__(self) -> str:
         if self.kind == "flag":
@@ -117,7 +119,7 @@ def _inside(body: Mapping[str, Any], at: Keys, data: tuple[str | int, ...]) -> I
                 yield Sign("flag", path, value)
         elif isinstance(value, str | int | float):
             if value and is_next(key) and str(value).strip().lower() not in ("", "null", "none", "false"):
-                yield Sign("url" if is_link(value) else "cursor", path, value)
+                yield Sign("url" if is_link(value) else "cursor", path, value, key)
             elif str(value).lower() == ("true" if plain in _MORE else "false") and plain in _MORE | _LAST:
                 yield Sign("flag", path, value)
         elif isinstance(value, dict):
@@ -126,7 +128,7 @@ def _inside(body: Mapping[str, Any], at: Keys, data: tuple[str | int, ...]) -> I
                 if target:
                     yield Sign("url", key_path((*keys, target)), value[target])
                 elif value and plain in _ALSO_NEXT:
-                    yield Sign("cursor", path, value)
+                    yield Sign("cursor", path, value, key)
             elif len(keys) < _DEPTH:
                 yield from _inside(value, keys, data)
 

@@ -463,7 +463,8 @@ class _Arrived:
         if not isinstance(step, End):
             following, ahead = _write(step), self._ahead(step)
         elif not step.chosen and self.on_short_total != "ignore":
-            short, odd = step.short or self._short(step, after), self._odd(after)
+            short = step.short or self._short(step, after)
+            odd = None if short else self._odd(after)
             if (short or odd) and self.on_short_total == "fail":
                 raise PagingError(short or odd or "", hint="The load is refused because of `on_short_total: fail`.")
             warnings += [f"{short}: {INCOMPLETE}"] if short else [odd] if odd else []
